@@ -1,0 +1,92 @@
+import KeyHierarchy
+import PKCS11
+
+/// A key found on a token: its handle for the current login, and what stays the same over logins.
+struct CustodyKey: Sendable {
+  let handle: ObjectHandle
+  let id: [UInt8]
+  /// Nil for secret keys.
+  let publicKey: CustodyPublicKey?
+
+  /// Finds a key by label, and by `CKA_ID` once that is known.
+  ///
+  /// - Returns: Nil when it, or its public half, is not there.
+  /// - Throws: ``PKCS11Error/Code-swift.struct/keyTypeInconsistent`` when several match or it is of another kind.
+  static func find(_ name: KeyName, id: [UInt8]?, _ session: borrowing Session) throws(PKCS11Error) -> CustodyKey? {
+    let algorithm = name.algorithm
+    var template: [Attribute] = [
+      .objectClass(algorithm.isSigning ? .privateKey : .secretKey), .flag(.token, true), .label(name.label),
+    ]
+    if let id { template.append(.bytes(.id, id)) }
+    guard let handle = try only(template, name, session) else { return nil }
+    guard try session.number(.keyType, of: handle) == algorithm.keyType.rawValue else {
+      throw unfit("\(name) is no key for \(algorithm.rawValue)")
+    }
+    let found = if let id { id } else { try session.attribute(.id, of: handle) }
+    guard algorithm.isSigning else { return CustodyKey(handle: handle, id: found, publicKey: nil) }
+    guard let half = try only([.objectClass(.publicKey), .flag(.token, true), .bytes(.id, found)], name, session) else {
+      return nil
+    }
+    guard try algorithm.curves.contains(session.attribute(.ecParameters, of: half)),
+      let point = algorithm.point(try session.attribute(.ecPoint, of: half))
+    else { throw unfit("the public half of \(name) is on another curve") }
+    return CustodyKey(handle: handle, id: found, publicKey: CustodyPublicKey(algorithm: algorithm, bytes: point))
+  }
+
+  private static func only(
+    _ template: [Attribute], _ name: KeyName, _ session: borrowing Session
+  ) throws(PKCS11Error) -> ObjectHandle? {
+    let handles = try session.findObjects(template, limit: 2)
+    guard handles.count <= 1 else { throw unfit("several objects for \(name): remove the others") }
+    return handles.first
+  }
+
+  private static func unfit(_ reason: String) -> PKCS11Error {
+    PKCS11Error(.keyTypeInconsistent, in: "C_FindObjects", reason)
+  }
+}
+
+extension KeyAlgorithm {
+  /// True for algorithms with a public half.
+  var isSigning: Bool { pairKind != nil }
+
+  /// The kind of pair that a signing key is.
+  var pairKind: KeyPairKind? {
+    switch self {
+    case .ecdsaP256: .p256
+    case .ecdsaP384: .p384
+    case .ed25519: .ed25519
+    case .aes256Wrap, .hmacSHA256: nil
+    }
+  }
+
+  fileprivate var keyType: KeyType {
+    switch self {
+    case .ecdsaP256, .ecdsaP384: .ec
+    case .ed25519: .edwards
+    case .aes256Wrap: .aes
+    case .hmacSHA256: .genericSecret
+    }
+  }
+
+  /// How tokens tell the curve: its object identifier, or for Ed25519 also its name (PKCS#11 3.0, section 2.3.5).
+  fileprivate var curves: [[UInt8]] {
+    guard let pairKind else { return [] }
+    let name = Array("edwards25519".utf8)
+    return [pairKind.parameters] + (self == .ed25519 ? [[0x13, UInt8(name.count)] + name] : [])
+  }
+
+  /// A CKA_EC_POINT without the OCTET STRING that most tokens wrap it in (PKCS#11 2.40, section 2.3.3).
+  func point(_ bytes: [UInt8]) -> [UInt8]? {
+    let length =
+      switch self {
+      case .ecdsaP256: 65
+      case .ecdsaP384: 97
+      case .ed25519: 32
+      case .aes256Wrap, .hmacSHA256: 0
+      }
+    let wrapped = bytes.count == length + 2 && bytes.starts(with: [0x04, UInt8(length)])
+    let point = wrapped ? Array(bytes.dropFirst(2)) : bytes
+    return point.count == length && (self == .ed25519 || point.first == 0x04) ? point : nil
+  }
+}

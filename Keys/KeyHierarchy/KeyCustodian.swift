@@ -1,0 +1,154 @@
+/// The four tokens of a deployment. Each has its own PIN: who can unwrap data keys cannot sign checkpoints.
+public enum TokenRole: String, CaseIterable, Sendable, Hashable {
+  /// Holds the root CA key; logged in only during ceremonies.
+  case root
+  /// Holds the keys that sign tree heads.
+  case log
+  /// Holds the issuing keys of X.509, JWT and OAuth, and the server's TLS key.
+  case identity
+  /// Holds the root key-encryption key and the key that authenticates records.
+  case data
+}
+
+/// What a key is for, which fixes its PKCS#11 key type, its usage flags and how it signs.
+public enum KeyAlgorithm: String, Sendable, Hashable {
+  /// ECDSA on P-256 with SHA-256; signatures are r ‖ s, 64 bytes.
+  case ecdsaP256 = "ECDSA-P256"
+  /// ECDSA on P-384 with SHA-384; signatures are r ‖ s, 96 bytes.
+  case ecdsaP384 = "ECDSA-P384"
+  /// Ed25519 (RFC 8032); signatures are 64 bytes.
+  case ed25519 = "Ed25519"
+  /// AES-256 for WRAP and UNWRAP only.
+  case aes256Wrap = "AES-256-KWP"
+  /// HMAC with SHA-256.
+  case hmacSHA256 = "HMAC-SHA-256"
+}
+
+/// A key of the hierarchy: the token it lives on, its label there (`CKA_LABEL`) and its algorithm.
+public struct KeyName: Hashable, Sendable, CustomStringConvertible {
+  /// The token that the key was generated on and never leaves.
+  public let token: TokenRole
+  /// The key's `CKA_LABEL`.
+  public let label: String
+  /// The key's algorithm.
+  public let algorithm: KeyAlgorithm
+
+  /// Names a key.
+  public init(_ token: TokenRole, _ label: String, _ algorithm: KeyAlgorithm) {
+    self.token = token
+    self.label = label
+    self.algorithm = algorithm
+  }
+
+  /// `token/label`.
+  public var description: String { "\(token.rawValue)/\(label)" }
+}
+
+/// The keys that this version uses; all algorithm choices for HSM keys stand here and nowhere else.
+extension KeyName {
+  /// The root certificate authority.
+  public static let rootCA = KeyName(.root, "root-ca", .ecdsaP384)
+  /// The key that signs tree heads.
+  public static let logA = KeyName(.log, "log-a", .ed25519)
+  /// The issuing certificate authority.
+  public static let x509IssuingA = KeyName(.identity, "x509-issuing-a", .ecdsaP256)
+  /// Signs OAuth access tokens.
+  public static let oauthA = KeyName(.identity, "oauth-a", .ecdsaP256)
+  /// The API server's TLS key.
+  public static let apiTLSA = KeyName(.identity, "api-tls-a", .ecdsaP256)
+  /// Wraps key-encryption keys.
+  public static let rootKEK = KeyName(.data, "root-kek", .aes256Wrap)
+  /// Authenticates key records.
+  public static let recordMAC = KeyName(.data, "record-mac", .hmacSHA256)
+
+  /// Every key that the root ceremony generates.
+  public static let all: [KeyName] = [.rootCA, .logA, .x509IssuingA, .oauthA, .apiTLSA, .rootKEK, .recordMAC]
+}
+
+/// The public half of a signing key.
+public struct CustodyPublicKey: Hashable, Sendable {
+  /// The key's algorithm.
+  public let algorithm: KeyAlgorithm
+  /// ECDSA: the uncompressed X9.63 point (65 or 97 bytes). Ed25519: the 32 bytes of RFC 8032.
+  public let bytes: [UInt8]
+
+  /// Wraps the bytes of a public key.
+  public init(algorithm: KeyAlgorithm, bytes: [UInt8]) {
+    self.algorithm = algorithm
+    self.bytes = bytes
+  }
+}
+
+/// Holds the keys and uses them on request. There is no software implementation in the product: without its HSM a
+/// custodian throws, it never degrades.
+public protocol KeyCustodian: Sendable {
+  /// The public half of a signing key.
+  func publicKey(_ key: KeyName) throws(CustodyError) -> CustodyPublicKey
+
+  /// Signs a message, hashing it first as the key's algorithm demands. Refuses keys of the `log` token, which sign
+  /// only what ``signCheckpoint(_:with:)`` parsed, with ``CustodyError/Code-swift.struct/notPermitted``.
+  func sign(_ message: [UInt8], with key: KeyName) async throws(CustodyError) -> [UInt8]
+
+  /// As ``sign(_:with:)``, on the calling thread, which it blocks: for ceremonies and libraries without `async`.
+  func signBlocking(_ message: [UInt8], with key: KeyName) throws(CustodyError) -> [UInt8]
+
+  /// Signs the body of a C2SP tlog-checkpoint (origin, size and root hash lines, each ended by a newline) after
+  /// parsing it. Refuses a body that is no checkpoint, has another origin than the last one signed with this key in
+  /// this process, is smaller than it, or has its size and another root.
+  func signCheckpoint(_ body: [UInt8], with key: KeyName) async throws(CustodyError) -> [UInt8]
+
+  /// HMAC-SHA-256 over `message` with a key of algorithm ``KeyAlgorithm/hmacSHA256``; 32 bytes.
+  func authenticate(_ message: [UInt8], with key: KeyName) async throws(CustodyError) -> [UInt8]
+
+  /// Bytes from the HSM's generator.
+  func randomBytes(_ count: Int) throws(CustodyError) -> [UInt8]
+
+  /// How many cryptographic operations the HSM has carried out for this custodian.
+  var operationCount: UInt64 { get }
+}
+
+/// Why a custodian did not do what it was asked. Equality is by code.
+public struct CustodyError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// An open set of reasons.
+  public struct Code: Hashable, Sendable, CustomStringConvertible {
+    /// The code's stable text.
+    public let description: String
+    /// Makes a code.
+    public init(_ text: String) { description = text }
+    /// The key does not exist on its token.
+    public static let keyNotFound = Code("key_not_found")
+    /// The token is absent, not logged in, or gone.
+    public static let unavailable = Code("hsm_unavailable")
+    /// The key may not be used in this way.
+    public static let notPermitted = Code("key_use_not_permitted")
+    /// The token lacks a mechanism that its role needs.
+    public static let mechanismMissing = Code("mechanism_missing")
+    /// The PIN was refused.
+    public static let wrongPIN = Code("wrong_pin")
+    /// The module answered with an error that fits no other code.
+    public static let failed = Code("hsm_failed")
+  }
+
+  /// The reason.
+  public let code: Code
+  /// What happened and what to do about it; never a secret.
+  public let message: String
+  /// Where the error was made.
+  public let file: String
+  /// The line in ``file``.
+  public let line: UInt
+
+  /// Makes an error.
+  public init(_ code: Code, _ message: String, file: String = #fileID, line: UInt = #line) {
+    self.code = code
+    self.message = message
+    self.file = file
+    self.line = line
+  }
+
+  /// The code and the message.
+  public var description: String { "\(code): \(message)" }
+
+  /// Errors are equal when their codes are.
+  public static func == (a: CustodyError, b: CustodyError) -> Bool { a.code == b.code }
+}

@@ -1,0 +1,151 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// MARK: - Dependencies
+
+let nio = "swift-nio"
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let hummingbird: [Target.Dependency] = [
+  .product(name: "Hummingbird", package: "hummingbird"),
+  .product(name: "HummingbirdCore", package: "hummingbird"),
+  .product(name: "HummingbirdTLS", package: "hummingbird"),
+  .product(name: "HummingbirdHTTP2", package: "hummingbird"),
+]
+let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: nio)
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: nio)
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+
+// MARK: - Targets
+
+/// A library of ours: the module `name` in the folder `path`, which defaults to `Sources/<name>`.
+func module(_ name: String, in folder: String = "Sources", _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, path: "\(folder)/\(name)")
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: [.byName(name: name), "TestSupport"] + dependencies,
+    path: "Tests/\(name)Tests")
+}
+
+// The trusted base: what an auditor reads first. It imports nothing under Sources/ but Wire.
+let trustedBase: [Target] = [
+  .systemLibrary(
+    name: "CP11Kit", path: "HSM/CP11Kit", pkgConfig: "p11-kit-1",
+    providers: [.apt(["libp11-kit-dev"])]),
+  module("PKCS11", in: "HSM", ["CP11Kit", "SecretMemory"]),
+  module("HSMCustody", in: "HSM", ["PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
+  .target(name: "CSecureMemory", path: "Keys/CSecureMemory"),
+  module("SecretMemory", in: "Keys", ["CSecureMemory"]),
+  module("KeyHierarchy", in: "Keys"),
+]
+
+let standing: [Target] = [
+  module("Wire"),
+  module("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
+  module("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
+  module("AgentIdentity", ["Wire", "JOSE", crypto]),
+  module("Seal", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", crypto]),
+  module("CommandGate", ["Wire", "TransparencyLog", "AgentIdentity", "Seal", crypto]),
+  module("Ledger", ["Wire", "Seal", "AgentIdentity"]),
+  module("StorageSQLite", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", grdb]),
+  module(
+    "TrustCoreAPI",
+    [
+      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "KeyHierarchy", crypto,
+      httpTypes, nioCore, logging,
+    ] + hummingbird),
+  module(
+    "TrustCoreDaemon",
+    [
+      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "StorageSQLite",
+      "TrustCoreAPI", "KeyHierarchy", "HSMCustody", "SecretMemory", crypto, x509, asn1, logging,
+      serviceLifecycle, unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
+    ] + hummingbird),
+  .executableTarget(
+    name: "trustcored", dependencies: ["TrustCoreDaemon", argumentParser,  unixSignals, logging],
+    path: "Sources/trustcored"),
+  .executableTarget(
+    name: "trustcore",
+    dependencies: ["StorageSQLite", "Seal", "TransparencyLog", "Wire", argumentParser],
+    path: "Sources/trustcore"),
+]
+
+let testing: [Target] = [
+  .target(
+    name: "TestSupport",
+    dependencies: [
+      "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity", "Seal",
+      "CommandGate", "Ledger", "StorageSQLite", crypto,
+    ], path: "Tests/TestSupport"),
+  .target(
+    name: "DemoClient",
+    dependencies: ["Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL, nioHTTP1, crypto],
+    path: "Tests/DemoClient"),
+  .executableTarget(
+    name: "DemoDriver",
+    dependencies: ["DemoClient", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", argumentParser],
+    path: "Tests/DemoDriver"),
+  .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
+  .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
+  tests("Wire"),
+  tests("SecretMemory"),
+  tests("PKCS11", ["SecretMemory"]),
+  tests("HSMCustody", ["PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
+  tests("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
+  tests("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
+  tests("AgentIdentity", ["Wire", "JOSE", crypto]),
+]
+
+let package = Package(
+  name: "TrustCore",
+  products: [
+    .executable(name: "trustcored", targets: ["trustcored"]),
+    .executable(name: "trustcore", targets: ["trustcore"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: trustedBase + standing + testing
+)
+
+// MARK: - One settings loop for every Swift target
+
+for target in package.targets where target.type != .system && !["CSecureMemory", "CPKCS11Loop"].contains(target.name) {
+  target.swiftSettings = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .enableExperimentalFeature("Lifetimes"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+  ]
+}

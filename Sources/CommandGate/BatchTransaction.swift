@@ -1,0 +1,258 @@
+package import AgentIdentity
+package import Seal
+package import TransparencyLog
+public import Wire
+
+/// What one transaction did: T2 of the sealed batch, then T1 of the new one, in one commit.
+struct BatchResult<Unit>: Sendable {
+  /// The tree after the new leaves.
+  var tree: MerkleTree
+  /// Commands of the new batch that now wait for their seal.
+  var authorized: [InFlight<Unit>] = []
+  /// Answers to give once the transaction is durable.
+  var answers: [@Sendable () -> Void] = []
+}
+
+/// A batch whose head is signed, ready for T2.
+struct SealedBatch<Unit>: Sendable {
+  let commands: [InFlight<Unit>]
+  /// The inclusion proof of each command's leaf under the checkpoint, in the same order.
+  let proofs: [[MerkleHash]]
+  /// The checkpoint as each module accepted it, by audience.
+  let accepted: [String: AcceptedCheckpoint]
+  /// The checkpoint as receipts carry it.
+  let note: UnverifiedCheckpoint
+}
+
+/// The body of the gate's transaction. Pure but for the unit of work it is given.
+struct BatchTransaction<Unit: GateUnit>: Sendable {
+  let environment: String
+  let policyVersion: String
+  let random: any RandomSource
+
+  func run(
+    sealed: [SealedBatch<Unit>], checkpoint: UnverifiedCheckpoint?, new: [Submission<Unit>], tree: MerkleTree,
+    now: Timestamp, in unit: inout Unit
+  ) throws -> BatchResult<Unit> {
+    var batch = LeafBatch(tree: tree, now: now, random: random)
+    var result = BatchResult<Unit>(tree: tree)
+    if let checkpoint { try unit.putCheckpoint(size: checkpoint.claimed.size, checkpoint.note.rendered) }
+    for sealed in sealed {
+      // Receipts are put together again from the checkpoint that they were made with.
+      try unit.putCheckpoint(size: sealed.note.claimed.size, sealed.note.note.rendered)
+      for (command, proof) in zip(sealed.commands, sealed.proofs) {
+        try finish(command, proof: proof, of: sealed, &batch, &result, in: &unit)
+      }
+    }
+    var principals: [String: Principal] = [:]
+    for submission in new {
+      switch submission.work {
+      case .event(let change): try record(change, submission, &batch, &result, in: &unit)
+      case .command(let prepared): try decide(prepared, submission, &principals, &batch, &result, in: &unit)
+      }
+    }
+    try batch.write(to: &unit)
+    result.tree = batch.tree
+    return result
+  }
+
+  // MARK: - T2
+
+  private func finish(
+    _ command: InFlight<Unit>, proof: [MerkleHash], of sealed: SealedBatch<Unit>, _ batch: inout LeafBatch,
+    _ result: inout BatchResult<Unit>, in unit: inout Unit
+  ) throws {
+    var record = command.record
+    let context = command.authorized.context
+    let status: Leaf.Outcome.Status
+    let outcome: JSONObject
+    do {
+      guard let checkpoint = sealed.accepted[command.prepared.audience] else {
+        throw Problem(403, "seal_checkpoint_untrusted", "The module has not accepted the checkpoint.")
+      }
+      outcome = try unit.savepoint { unit in
+        try command.prepared.apply(command.authorized, proof, checkpoint, batch.now, &unit)
+      }
+      status = .done
+    } catch let problem as Problem {
+      try command.prepared.release(context, &unit)
+      status = problem.code == "seal_expired" ? .expired : .failed
+      outcome = Refusal(problem).json
+    }
+    record.result = JSONValue.object(outcome).canonical()
+    let content = batch.salted(record.result)
+    record.outcomeIndex = try batch.append(
+      .outcome(.init(authorizedIndex: record.leafIndex, status: status, commitment: content.commitment)),
+      committing: content, in: &unit
+    ).index
+    record.checkpointSize = sealed.note.claimed.size
+    record.state = status == .done ? .done : status == .expired ? .expired : .failed
+    try unit.update(record)
+    guard let answer = command.answer else { return }
+    let authorized = command.authorized
+    let (final, note) = (record, sealed.note)
+    result.answers.append {
+      answer(
+        Result {
+          if final.state != .done { throw Refusal(decoding: final.result).problem }
+          return .receipt(
+            Receipt(
+              command: final, leaf: authorized.leaf, salt: authorized.salt,
+              proof: try TLogProof(
+                index: final.leafIndex, hashes: proof, checkpoint: note)))
+        })
+    }
+  }
+
+  // MARK: - T1
+
+  private func record(
+    _ change: @Sendable (inout Unit, Timestamp) throws -> EventRecord?, _ submission: Submission<Unit>,
+    _ batch: inout LeafBatch, _ result: inout BatchResult<Unit>, in unit: inout Unit
+  ) throws {
+    let answer = submission.answer
+    do {
+      let now = batch.now
+      let event = try unit.savepoint { unit in try change(&unit, now) }
+      let index = try event.map { try batch.append($0, in: &unit) }
+      result.answers.append { answer(.success(.recorded(index))) }
+    } catch let problem as Problem {
+      result.answers.append { answer(.failure(problem)) }
+    }
+  }
+
+  private func decide(
+    _ prepared: PreparedCommand<Unit>, _ submission: Submission<Unit>, _ principals: inout [String: Principal],
+    _ batch: inout LeafBatch, _ result: inout BatchResult<Unit>, in unit: inout Unit
+  ) throws {
+    let signed = prepared.signed
+    let answer = submission.answer
+    let idempotency = IdempotencyScope.digest(
+      tenant: signed.principal.tenant, principal: signed.principal.id, key: signed.idempotencyKey)
+    if let earlier = try unit.command(idempotency: idempotency) {
+      let repeated = try self.repeated(earlier, digest: signed.commandDigest, in: &unit)
+      result.answers.append { answer(repeated) }
+      return
+    }
+    let known = try principals[signed.principal.id] ?? unit.principal(id: signed.principal.id)
+    principals[signed.principal.id] = known
+    let context = CommandContext(id: batch.identifier(), principal: known ?? signed.principal, decidedAt: batch.now)
+    let evidence = batch.salted(signed.encoded)
+    let leaf = Leaf.Authorized(
+      command: context.id, audience: prepared.audience, tenant: context.principal.tenant, environment: environment,
+      commitment: evidence.commitment, policyVersion: policyVersion, notAfter: signed.notAfter)
+    var record = CommandRecord(
+      id: context.id, leafIndex: batch.nextIndex, idempotency: idempotency, digest: signed.commandDigest,
+      principal: signed.principal.id, state: .authorized)
+    do {
+      try signed.permit(by: known, at: batch.now)
+      try unit.savepoint { unit in try prepared.reserve(context, &unit) }
+      let (index, bytes) = try batch.append(.authorized(leaf), committing: evidence, in: &unit)
+      try unit.insert(record)
+      let authorized = AuthorizedCommand(
+        signed: signed, context: context, leafIndex: index, leaf: bytes, salt: evidence.salt)
+      result.authorized.append(
+        InFlight(prepared: prepared, authorized: authorized, record: record, answer: submission.answer))
+    } catch let problem as Problem {
+      try batch.append(.denied(leaf, code: problem.code), committing: evidence, in: &unit)
+      record.state = .denied
+      record.result = JSONValue.object(Refusal(problem).json).canonical()
+      try unit.insert(record)
+      let denied = Denied(problem: problem, command: record)
+      result.answers.append { answer(.failure(denied)) }
+    }
+  }
+
+  /// The answer to a request whose Idempotency-Key was used before.
+  private func repeated(
+    _ earlier: CommandRecord, digest: [UInt8], in unit: inout Unit
+  ) throws -> Result<GateAnswer, any Error> {
+    guard earlier.digest == digest else {
+      return .failure(
+        Problem(
+          422, "idempotency_key_reused",
+          "This Idempotency-Key was used for another request; use a new key for a new command."))
+    }
+    switch earlier.state {
+    case .authorized:
+      return .failure(
+        Problem(
+          409, "idempotency_key_in_flight", "The first request with this Idempotency-Key is still being carried out; try again shortly."))
+    case .denied: return .failure(Denied(problem: Refusal(decoding: earlier.result).problem, command: earlier))
+    case .failed, .expired: return .failure(Refusal(decoding: earlier.result).problem)
+    case .done: return .success(.receipt(try Receipt.rebuilt(earlier, in: &unit)))
+    }
+  }
+}
+
+extension SignedCommand {
+  /// The full re-check of who signs, against the principal as it stands in the transaction that decides.
+  package func permit(by known: Principal?, at now: Timestamp) throws(Problem) {
+    guard let known, known.thumbprint == principal.thumbprint else {
+      throw Problem(401, "key_unknown", "The signing key is not enrolled; enrol it first.")
+    }
+    switch known.status {
+    case .active: break
+    case .pending:
+      throw Problem(403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
+    case .revoked: throw Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
+    }
+    // The evidence names the leaf that approved the key: one that was not known when the request was verified is missing.
+    guard known.enrolmentIndex == principal.enrolmentIndex else {
+      throw Problem(409, "agent_just_approved", "The agent was approved while this was under way; send a new request.")
+    }
+    guard now < notAfter else {
+      throw Problem(401, "signature_expired", "The signature has expired; sign the request again.")
+    }
+  }
+}
+
+extension Receipt {
+  /// Puts a receipt together again from the log, byte for byte as it was first given.
+  package static func rebuilt(_ command: CommandRecord, in unit: inout some GateUnit) throws -> Receipt {
+    guard let size = command.checkpointSize, let note = try unit.checkpoint(size: size),
+      let leaf = try unit.entry(at: command.leafIndex), let content = try unit.content(leafIndex: command.leafIndex)
+    else { throw Problem(503, "receipt_unavailable", "The receipt's parts are not stored; restore the database.") }
+    return Receipt(
+      command: command, leaf: leaf, salt: content.salt,
+      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit))
+  }
+
+  /// The proof that a leaf is under a checkpoint.
+  package static func proof(of index: UInt64, under note: String, in unit: inout some GateUnit) throws -> TLogProof {
+    let checkpoint = try UnverifiedCheckpoint(note)
+    guard let head = try unit.head() else {
+      throw Problem(503, "log_empty", "The log has no head; restore the database.")
+    }
+    let tree = try MerkleTree(restoring: head, from: unit)
+    return try TLogProof(
+      index: index, hashes: try tree.inclusionProof(index: index, size: checkpoint.claimed.size, from: unit),
+      checkpoint: checkpoint)
+  }
+}
+
+/// A refusal as it is kept.
+package struct Refusal {
+  package let problem: Problem
+
+  package init(_ problem: Problem) { self.problem = problem }
+
+  package var json: JSONObject {
+    ["status": .integer(Int64(problem.status)), "code": .string(problem.code), "detail": .string(problem.detail)]
+  }
+
+  package init(decoding bytes: [UInt8]) {
+    let object = (try? JSONValue(parsing: bytes))?.object
+    problem = Problem(
+      Int(object?["status"]?.integer ?? 500), object?["code"]?.string ?? "command_failed",
+      object?["detail"]?.string ?? "The command could not be carried out.")
+  }
+}
+
+/// A refusal that is on the record: the problem, and the command that was denied.
+public struct Denied: Error, Sendable {
+  /// Why.
+  public let problem: Problem
+  /// The command, whose leaf records the denial.
+  public let command: CommandRecord
+}

@@ -1,0 +1,95 @@
+import Crypto
+import Seal
+public import TransparencyLog
+public import Wire
+
+/// How a decided command ended, with all that its answer needs.
+public struct Receipt: Sendable {
+  /// The command as the gate keeps it.
+  public let command: CommandRecord
+  /// Its authorised leaf.
+  public let leaf: [UInt8]
+  /// The salt under which the leaf commits to the signed request.
+  public let salt: [UInt8]
+  /// The proof that the leaf is under a signed checkpoint.
+  public let proof: TLogProof
+
+  /// The receipt as answers carry it.
+  public var json: JSONObject {
+    var object: JSONObject = [
+      "command_id": .string(command.id.description), "status": .string(command.state.rawValue),
+      "leaf_index": .integer(Int64(command.leafIndex)),
+      "receipt": [
+        "leaf": .string(Base64.URL.encode(leaf)), "salt": .string(Base64.URL.encode(salt)),
+        "proof": .string(proof.rendered),
+      ],
+    ]
+    if let index = command.outcomeIndex { object["outcome_leaf_index"] = .integer(Int64(index)) }
+    if !command.result.isEmpty, let result = try? JSONValue(parsing: command.result) { object["result"] = result }
+    return object
+  }
+}
+
+/// Within which an Idempotency-Key means one command.
+public enum IdempotencyScope {
+  /// A digest of tenant, principal and key, length-delimited under a domain tag; 32 bytes.
+  public static func digest(tenant: String, principal: String, key: String) -> [UInt8] {
+    var hash = SHA256()
+    hash.update(data: Array("trustcore/idempotency/v1".utf8))
+    for part in [tenant, principal, key] {
+      let bytes = Array(part.utf8)
+      hash.update(data: [UInt8(truncatingIfNeeded: bytes.count >> 8), UInt8(truncatingIfNeeded: bytes.count)])
+      hash.update(data: bytes)
+    }
+    return Array(hash.finalize())
+  }
+}
+
+/// An event to record: what happened and the content that its leaf commits to.
+public struct EventRecord: Sendable {
+  /// What happened, such as `token.issued`.
+  public let kind: String
+  /// The content; its JCS text is salted and kept.
+  public let content: JSONObject
+
+  /// Makes an event.
+  public init(kind: String, content: JSONObject) {
+    self.kind = kind
+    self.content = content
+  }
+}
+
+/// What a submission is answered with when it is not refused.
+enum GateAnswer: Sendable {
+  /// A command that was carried out.
+  case receipt(Receipt)
+  /// The leaf index of an event that is durable; nil where nothing was recorded.
+  case recorded(UInt64?)
+}
+
+/// Gives a submission its answer.
+typealias Answering = @Sendable (Result<GateAnswer, any Error>) -> Void
+
+/// Work that waits for the next transaction.
+struct Submission<Unit>: Sendable {
+  enum Work: Sendable {
+    case command(PreparedCommand<Unit>)
+    /// Changes state and says what to record; nil where nothing is left to do.
+    case event(@Sendable (inout Unit, Timestamp) throws -> EventRecord?)
+  }
+
+  let work: Work
+  let answer: Answering
+
+  /// Keeps a place in the queue and changes nothing.
+  static var nothing: Submission { Submission(work: .event { _, _ in nil }) { _ in } }
+}
+
+/// A command between T1 and T2.
+struct InFlight<Unit>: Sendable {
+  let prepared: PreparedCommand<Unit>
+  let authorized: AuthorizedCommand
+  var record: CommandRecord
+  /// Nil after a restart, when whoever asked is gone.
+  let answer: Answering?
+}

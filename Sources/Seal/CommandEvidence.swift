@@ -1,0 +1,138 @@
+import Crypto
+import Wire
+
+/// The raw bytes of a signed request, kept so that anyone can verify the signature again later.
+public struct RequestRecord: Sendable, Equatable {
+  /// The method, such as `POST`.
+  public let method: String
+  /// The absolute URI that the request was sent to, as signed.
+  public let targetURI: String
+  /// The signed header fields with their values, in the order of the signature's components.
+  public let fields: [Field]
+  /// The value of `Signature-Input`.
+  public let signatureInput: String
+  /// The value of `Signature`.
+  public let signature: String
+  /// The body as received.
+  public let body: [UInt8]
+
+  /// A header field.
+  public struct Field: Sendable, Equatable {
+    /// The name in lower case.
+    public let name: String
+    /// The value.
+    public let value: String
+    /// Makes a field.
+    public init(name: String, value: String) {
+      self.name = name
+      self.value = value
+    }
+  }
+
+  /// Makes a record.
+  public init(
+    method: String, targetURI: String, fields: [Field], signatureInput: String, signature: String, body: [UInt8]
+  ) {
+    self.method = method
+    self.targetURI = targetURI
+    self.fields = fields
+    self.signatureInput = signatureInput
+    self.signature = signature
+    self.body = body
+  }
+
+  /// The value of a signed field.
+  public func field(_ name: String) -> String? { fields.first { $0.name == name }?.value }
+
+  /// The path of the target URI, without query.
+  public var path: String {
+    let afterScheme = targetURI.utf8.firstRange(of: "://".utf8).map { targetURI[$0.upperBound...] } ?? targetURI[...]
+    guard let slash = afterScheme.firstIndex(of: "/") else { return "/" }
+    let path = afterScheme[slash...]
+    return String(path.prefix { $0 != "?" && $0 != "#" })
+  }
+
+  /// What makes two requests the same command: method, target and body, length-delimited under a domain tag.
+  public var commandDigest: [UInt8] {
+    var writer = FieldWriter(domain: "trustcore/command/v1", capacity: body.count + 256)
+    writer.field(1, method)
+    writer.field(2, targetURI)
+    writer.field(3, body)
+    return Array(SHA256.hash(data: writer.bytes))
+  }
+}
+
+/// Everything that an authorised or denied leaf commits to: the signed request and whose it is.
+public struct CommandEvidence: Sendable, Equatable {
+  /// The signed request.
+  public let request: RequestRecord
+  /// The principal's identifier.
+  public let principal: String
+  /// The principal's public key as a JWK, a JCS text.
+  public let key: [UInt8]
+  /// Index of the leaf under which the principal's key was approved: 0, genesis, for those of the first roster.
+  public let enrolmentIndex: UInt64
+
+  /// Makes the evidence.
+  public init(request: RequestRecord, principal: String, key: [UInt8], enrolmentIndex: UInt64) {
+    self.request = request
+    self.principal = principal
+    self.key = key
+    self.enrolmentIndex = enrolmentIndex
+  }
+
+  static let domain = "trustcore/evidence/v1"
+
+  /// The encoded evidence.
+  public var encoded: [UInt8] {
+    var writer = FieldWriter(domain: Self.domain, capacity: 2048 + request.body.count)
+    writer.field(1, request.method)
+    writer.field(2, request.targetURI)
+    var fields: [UInt8] = []
+    fields.reserveCapacity(1024)
+    for field in request.fields {
+      for text in [field.name, field.value] {
+        fields.append(bigEndian: UInt32(text.utf8.count))
+        fields.append(contentsOf: text.utf8)
+      }
+    }
+    writer.field(3, fields)
+    writer.field(4, request.signatureInput)
+    writer.field(5, request.signature)
+    writer.field(6, request.body)
+    writer.field(7, principal)
+    writer.field(8, key)
+    writer.field(9, enrolmentIndex)
+    return writer.bytes
+  }
+
+  /// Decodes evidence and refuses any encoding but the one that ``encoded`` writes.
+  public init(decoding bytes: [UInt8]) throws(CodecError) {
+    var reader = try FieldReader(bytes, domain: Self.domain)
+    let method = try reader.text(1)
+    let target = try reader.text(2)
+    var packed = try reader.bytes(3)[...]
+    var fields: [RequestRecord.Field] = []
+    while !packed.isEmpty {
+      let name = try Self.text(&packed)
+      fields.append(RequestRecord.Field(name: name, value: try Self.text(&packed)))
+    }
+    request = RequestRecord(
+      method: method, targetURI: target, fields: fields, signatureInput: try reader.text(4),
+      signature: try reader.text(5), body: try reader.bytes(6))
+    principal = try reader.text(7)
+    key = try reader.bytes(8)
+    enrolmentIndex = try reader.number(9)
+    try reader.finish()
+  }
+
+  private static func text(_ packed: inout ArraySlice<UInt8>) throws(CodecError) -> String {
+    guard packed.count >= 4 else { throw CodecError("a header field is cut short") }
+    let length = packed.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+    guard packed.count - 4 >= length,
+      let text = String(validating: packed.dropFirst(4).prefix(length), as: UTF8.self)
+    else { throw CodecError("a header field is cut short or no UTF-8") }
+    packed = packed.dropFirst(4 + length)
+    return text
+  }
+}

@@ -1,0 +1,293 @@
+import AgentIdentity
+import CommandGate
+import JOSE
+import Ledger
+import Seal
+import TransparencyLog
+import Wire
+
+/// Carries the record out again, leaf by leaf, with the modules that carried it out first: every decision is taken a
+/// second time from its evidence, every seal is minted a second time, every effect falls on a state of our own.
+struct DecisionAudit {
+  typealias Command = PreparedCommand<ReplayUnit>
+
+  private struct Open {
+    let command: Command
+    let authorized: AuthorizedCommand
+    var seal: (proof: [MerkleHash], accepted: TreeAudit.Accepted)?
+  }
+
+  private(set) var state = ReplayUnit()
+  private let genesis: Genesis
+  private let digest: [UInt8]
+  private let ledger: LedgerModule<ReplayUnit>
+  private let identity: IdentityModule<ReplayUnit>
+  private let evidence: EvidenceVerifier
+  /// Where the chain of an agent's key was verified.
+  private var enrolled: [String: UInt64] = [:]
+  /// Authorised leaves without outcome.
+  private var open: [UInt64: Open] = [:]
+  private var unsealed: [UInt64] = []
+  private var contents = 0
+  private var postings = 0
+
+  var verifiers: [SealVerifier] { [ledger.verifier, identity.verifier] }
+
+  init(genesis: Genesis, digest: [UInt8]) throws {
+    self.genesis = genesis
+    self.digest = digest
+    func verifier(_ audience: String) -> SealVerifier {
+      SealVerifier(
+        audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
+    }
+    ledger = LedgerModule(verifier: verifier(LedgerModule<ReplayUnit>.audience))
+    identity = IdentityModule(verifier: verifier(IdentityModule<ReplayUnit>.audience))
+    evidence = EvidenceVerifier(genesis: genesis)
+    for principal in genesis.roster { try state.insert(principal) }
+  }
+
+  // MARK: - Leaves
+
+  /// Takes one leaf; `bytes` are known to be the entry at `index`.
+  mutating func take(_ bytes: [UInt8], at index: UInt64, in unit: inout SQLiteUnit, _ report: inout AuditReport) throws {
+    let (leaf, time) = try Leaf.decode(bytes)
+    try demand(leaf.encoded(at: time) == bytes, "it is not in canonical form.")
+    switch leaf {
+    case .genesis(let digest):
+      try demand(index == 0, "a genesis leaf stands where only leaf 0 may.")
+      try demand(digest == self.digest, "it does not hold the digest of this genesis.json.")
+    case .authorized(let leaf):
+      try authorize(leaf, bytes, at: index, time, in: &unit, &report)
+    case .denied(let leaf, let code):
+      try deny(leaf, code, at: index, time, in: &unit, &report)
+    case .outcome(let outcome):
+      try finish(outcome, at: index, time, in: &unit, &report)
+    case .event(let event):
+      let content = try self.content(of: event.commitment, at: index, in: &unit)
+      report.events += 1
+      try replay(event.kind, content, at: time)
+    }
+    try demand(index > 0 || leaf == .genesis(digest: digest), "leaf 0 is not the genesis leaf.")
+  }
+
+  /// Proves the open commands under a checkpoint that the tree has just reached.
+  mutating func seal(_ tree: TreeAudit, in unit: SQLiteUnit, _ report: inout AuditReport) {
+    guard let accepted = tree.accepted else { return }
+    for index in unsealed {
+      report.audit("leaf \(index)") { _ throws in
+        open[index]?.seal = (try tree.tree.inclusionProof(index: index, size: accepted.size, from: unit), accepted)
+      }
+    }
+    unsealed = []
+  }
+
+  private mutating func content(of commitment: [UInt8], at index: UInt64, in unit: inout SQLiteUnit) throws -> [UInt8] {
+    guard let content = try unit.content(leafIndex: index) else { throw Mismatch("its content is missing.") }
+    contents += 1
+    try demand(content.salt.count == 32 && content.commitment == commitment, "its content does not match the commitment.")
+    return content.content
+  }
+
+  // MARK: - T1
+
+  /// A decision that was taken again.
+  private struct Decision {
+    let command: Command
+    let context: CommandContext
+    let row: CommandRecord
+    let salted: SaltedContent
+    /// Why the rules refuse it; nil where they allow it.
+    let refusal: Problem?
+  }
+
+  private mutating func decide(
+    _ leaf: Leaf.Authorized, at index: UInt64, _ time: Timestamp, isDenied: Bool, in unit: inout SQLiteUnit,
+    _ report: inout AuditReport
+  ) throws -> Decision {
+    let content = try self.content(of: leaf.commitment, at: index, in: &unit)
+    let signed = try self.signed(content, leaf, time, isDenied: isDenied, in: &unit)
+    report.evidenceChains += 1
+    try demand(
+      leaf.tenant == signed.principal.tenant && leaf.environment == genesis.environment
+        && leaf.notAfter == signed.notAfter, "it names another tenant, environment or not_after than its evidence.")
+    guard let row = try unit.command(leafIndex: index) else { throw Mismatch("its row in the table command is missing.") }
+    try demand(
+      row.id == leaf.command && row.principal == signed.principal.id && row.digest == signed.commandDigest
+        && row.idempotency
+          == IdempotencyScope.digest(
+            tenant: signed.principal.tenant, principal: signed.principal.id, key: signed.idempotencyKey),
+      "its row in the table command has another id, principal, digest or idempotency digest.")
+    let command = try prepared(signed, for: leaf.audience)
+    let known = state.principal(id: signed.principal.id)
+    let context = CommandContext(id: leaf.command, principal: known ?? signed.principal, decidedAt: time)
+    var refusal: Problem?
+    do {
+      try signed.permit(by: known, at: time)
+      try command.reserve(context, &state)
+    } catch let problem as Problem {
+      refusal = problem
+    }
+    guard let salted = try unit.content(leafIndex: index) else { throw Mismatch("its content is missing.") }
+    return Decision(command: command, context: context, row: row, salted: salted, refusal: refusal)
+  }
+
+  /// Verifies the request's signature, and the chain of its signer's key the first time that it is used.
+  private mutating func signed(
+    _ content: [UInt8], _ leaf: Leaf.Authorized, _ time: Timestamp, isDenied: Bool, in unit: inout SQLiteUnit
+  ) throws -> SignedCommand {
+    let claimed = try CommandEvidence(decoding: content)
+    // A denial may say that the signature had expired, which must not keep it from being verified.
+    let moment = isDenied ? min(time, leaf.notAfter.adding(seconds: -1)) : time
+    let known = state.principal(id: claimed.principal)
+    if let known, enrolled[known.id] == claimed.enrolmentIndex || (isDenied && claimed.enrolmentIndex == 0) {
+      return try EvidenceVerifier.verify(content, as: known, at: moment)
+    }
+    let index = claimed.enrolmentIndex
+    let approval = try unit.entry(at: index).flatMap { entry in
+      try unit.content(leafIndex: index).map { (leaf: entry, content: $0) }
+    }
+    let signed = try evidence.verify(content, at: moment) { _ in approval }
+    enrolled[signed.principal.id] = index
+    return signed
+  }
+
+  private func prepared(_ signed: SignedCommand, for audience: String) throws -> Command {
+    switch audience {
+    case ledger.verifier.audience: try prepare(ledger, signed)
+    case identity.verifier.audience: try prepare(identity, signed)
+    default: throw Mismatch("it names the module '\(audience)', which does not exist.")
+    }
+  }
+
+  private mutating func authorize(
+    _ leaf: Leaf.Authorized, _ bytes: [UInt8], at index: UInt64, _ time: Timestamp, in unit: inout SQLiteUnit,
+    _ report: inout AuditReport
+  ) throws {
+    report.authorized += 1
+    let decision = try decide(leaf, at: index, time, isDenied: false, in: &unit, &report)
+    if let refusal = decision.refusal {
+      throw Mismatch("it is authorised, but by the record before it the command had to be refused: \(refusal).")
+    }
+    open[index] = Open(
+      command: decision.command,
+      authorized: AuthorizedCommand(
+        signed: decision.command.signed, context: decision.context, leafIndex: index, leaf: bytes,
+        salt: decision.salted.salt))
+    unsealed.append(index)
+  }
+
+  private mutating func deny(
+    _ leaf: Leaf.Authorized, _ code: String, at index: UInt64, _ time: Timestamp, in unit: inout SQLiteUnit,
+    _ report: inout AuditReport
+  ) throws {
+    report.denied += 1
+    let before = state
+    let decision = try decide(leaf, at: index, time, isDenied: true, in: &unit, &report)
+    let row = decision.row
+    guard let refusal = decision.refusal else {
+      state = before
+      throw Mismatch("it is denied, but by the record before it the command had to be allowed.")
+    }
+    try demand(refusal.code == code, "it is denied as \(code), but by the record before it the reason is \(refusal.code).")
+    try demand(
+      row.state == .denied && row.outcomeIndex == nil && row.checkpointSize == nil
+        && row.result == JSONValue.object(Refusal(refusal).json).canonical(),
+      "its row in the table command does not say what was refused and why.")
+  }
+
+  // MARK: - T2
+
+  private mutating func finish(
+    _ outcome: Leaf.Outcome, at index: UInt64, _ time: Timestamp, in unit: inout SQLiteUnit, _ report: inout AuditReport
+  ) throws {
+    let result = try content(of: outcome.commitment, at: index, in: &unit)
+    let authorized = outcome.authorizedIndex
+    guard let command = open.removeValue(forKey: authorized) else {
+      throw Mismatch("it is an outcome of leaf \(authorized), which is no authorised leaf that waits for one.")
+    }
+    unsealed.removeAll { $0 == authorized }
+    guard let row = try unit.command(leafIndex: authorized) else {
+      throw Mismatch("the row of leaf \(authorized) in the table command is missing.")
+    }
+    try demand(
+      row.outcomeIndex == index && row.result == result && row.state == Self.state(of: outcome.status),
+      "the row of leaf \(authorized) in the table command has another outcome, state or result.")
+    guard let seal = command.seal, let accepted = seal.accepted.checkpoints[command.command.audience] else {
+      throw Mismatch("leaf \(authorized) was carried out without standing under a signed checkpoint.")
+    }
+    try demand(
+      row.checkpointSize == seal.accepted.size,
+      "the row of leaf \(authorized) in the table command names another checkpoint than the one of \(seal.accepted.size) leaves.")
+    guard outcome.status == .done else {
+      let isExpired = Refusal(decoding: result).problem.code == "seal_expired"
+      try demand(isExpired == (outcome.status == .expired), "its status does not fit the reason that it gives.")
+      report.failed += 1
+      return try command.command.release(command.authorized.context, &state)
+    }
+    let again = try command.command.apply(command.authorized, seal.proof, accepted, time, &state)
+    try demand(JSONValue.object(again).canonical() == result, "its result is not what leaf \(authorized) comes to.")
+    let posted = state.takePostings(leafIndex: authorized)
+    postings += posted.count
+    report.postings += posted.count
+    try demand(
+      try unit.postings(leafIndex: authorized) == posted, "the postings of leaf \(authorized) are not what the command says.")
+    report.receipts += 1
+  }
+
+  private static func state(of status: Leaf.Outcome.Status) -> CommandRecord.State {
+    switch status {
+    case .done: .done
+    case .failed: .failed
+    case .expired: .expired
+    }
+  }
+
+  // MARK: - Events
+
+  private mutating func replay(_ kind: String, _ content: [UInt8], at time: Timestamp) throws {
+    let json = try JSONValue(parsing: content)
+    guard let object = json.object, json.canonical() == content else {
+      throw Mismatch("its content is not a JSON object in canonical form.")
+    }
+    func text(_ name: String) throws(Mismatch) -> String {
+      guard let text = object[name]?.string else { throw Mismatch("its content lacks '\(name)'.") }
+      return text
+    }
+    switch kind {
+    case "agent.registered":
+      let key = try JWK(object["key"] ?? .null)
+      try demand(try text("thumbprint") == key.thumbprint, "its thumbprint is not that of its key.")
+      try state.insert(
+        Principal(
+          id: try text("agent"), kind: .agent, tenant: try text("tenant"), owner: try text("owner"),
+          thumbprint: key.thumbprint, key: key.bareJSON.canonical(), status: .pending, enrolmentIndex: 0))
+    case "invitation.created":
+      guard let digest = Hex.decode(try text("digest")), digest.count == 32 else {
+        throw Mismatch("its digest is not 64 lower-case hexadecimal digits.")
+      }
+      try state.insert(Invitation(digest: digest, owner: try text("owner"), tenant: try text("tenant")))
+    case "hold.expired":
+      try demand(
+        try ledger.expire(try text("hold"), at: time, in: &state) != nil, "its hold was not held or not yet due.")
+    default: return
+    }
+  }
+
+  // MARK: - The end
+
+  /// Looks at what has no outcome, and compares the numbers of rows.
+  mutating func finish(in unit: inout SQLiteUnit, _ report: inout AuditReport) {
+    for index in open.keys.sorted() {
+      report.inFlight += 1
+      report.audit("leaf \(index)") { _ throws in
+        let row = try unit.command(leafIndex: index)
+        try demand(
+          row?.state == .authorized && row?.outcomeIndex == nil && row?.checkpointSize == nil && row?.result.isEmpty == true,
+          "it has no outcome leaf, but its row in the table command is not that of a command in flight.")
+      }
+    }
+    report.count("content", contents, in: unit)
+    report.count("command", report.authorized + report.denied, in: unit)
+    report.count("posting", postings, in: unit)
+  }
+}

@@ -1,0 +1,113 @@
+public import CommandGate
+import Foundation
+import GRDB
+import TransparencyLog
+
+/// The embedded storage: one SQLite database in WAL mode with `synchronous=FULL`, and one connection that writes and
+/// checkpoints (SQLite before 3.51.3 may corrupt a WAL that two connections reset).
+public final class SQLiteStore: UnitStore {
+  private let queue: DatabaseQueue
+
+  /// How a database is opened.
+  public enum Mode: Sendable {
+    /// By the daemon: created where it does not exist.
+    case readWrite
+    /// By any other process: nothing is written.
+    case readOnly
+  }
+
+  /// Opens a database.
+  /// - Throws: ``StorageError`` when the file is no database of ours, or the durability asked for is not given.
+  public init(path: String, mode: Mode = .readWrite) throws {
+    var configuration = Configuration()
+    configuration.label = "trustcore.sqlite"
+    configuration.readonly = mode == .readOnly
+    configuration.maximumReaderCount = 1
+    if mode == .readOnly {
+      guard FileManager.default.fileExists(atPath: path) else {
+        throw StorageError("there is no database at \(path)")
+      }
+    }
+    configuration.prepareDatabase { db in
+      try db.execute(sql: "PRAGMA foreign_keys = ON")
+      try db.execute(sql: "PRAGMA trusted_schema = OFF")
+      try db.execute(sql: "PRAGMA cell_size_check = ON")
+    }
+    do {
+      queue = try DatabaseQueue(path: path, configuration: configuration)
+      switch mode {
+      case .readWrite: try queue.writeWithoutTransaction(Self.prepareForWriting)
+      case .readOnly: try queue.read(Self.checkVersion)
+      }
+    } catch let error as DatabaseError {
+      throw StorageError("\(path) cannot be opened: \(error.message ?? "SQLite error \(error.resultCode.rawValue)")")
+    }
+  }
+
+  private static func prepareForWriting(_ db: Database) throws {
+    // After opening, since the wrapper sets its own values while it opens.
+    try db.execute(sql: "PRAGMA journal_mode = WAL")
+    try db.execute(sql: "PRAGMA synchronous = FULL")
+    try db.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
+    guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2,
+      try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal"
+    else { throw StorageError("SQLite does not give synchronous=FULL in WAL mode: move the state to a local disk") }
+    if try Int.fetchOne(db, sql: "PRAGMA user_version") == 0, try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") == 0 {
+      try db.inTransaction {
+        try db.execute(sql: Schema.sql)
+        try db.execute(sql: "PRAGMA user_version = \(Schema.version)")
+        return .commit
+      }
+    }
+    try checkVersion(db)
+  }
+
+  private static func checkVersion(_ db: Database) throws {
+    guard try Int.fetchOne(db, sql: "PRAGMA user_version") == Schema.version else {
+      throw StorageError("the database has another schema version: open it with the release that made it")
+    }
+  }
+
+  /// Runs `body` in one durable transaction on the writer's own queue.
+  public func write<Result: Sendable>(
+    _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
+  ) async throws -> Result {
+    try await queue.write { db in
+      var unit = SQLiteUnit(db)
+      return try body(&unit)
+    }
+  }
+
+  /// Runs `body` on a consistent view; a write inside it is an error.
+  public func read<Result: Sendable>(
+    _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
+  ) async throws -> Result {
+    try await queue.read { db in
+      var unit = SQLiteUnit(db)
+      return try body(&unit)
+    }
+  }
+
+  /// As ``read(_:)``, on the calling thread.
+  public func readBlocking<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
+    try queue.read { db in
+      var unit = SQLiteUnit(db)
+      return try body(&unit)
+    }
+  }
+
+  /// What SQLite itself finds wrong with the file; empty when nothing.
+  public func integrityFindings() throws -> [String] {
+    try queue.read { db in try String.fetchAll(db, sql: "PRAGMA integrity_check") }.filter { $0 != "ok" }
+  }
+
+  /// Folds the WAL into the database and closes it.
+  public func close() throws { try queue.close() }
+}
+
+/// Why the storage cannot be used.
+public struct StorageError: Error, Sendable, CustomStringConvertible {
+  /// What is wrong and what to do.
+  public let description: String
+  init(_ description: String) { self.description = description }
+}

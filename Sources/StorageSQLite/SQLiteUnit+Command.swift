@@ -1,0 +1,66 @@
+public import CommandGate
+import Foundation
+import GRDB
+public import Seal
+
+extension SQLiteUnit: CommandStore {
+  public mutating func command(idempotency: [UInt8]) throws -> CommandRecord? {
+    try first("SELECT * FROM command WHERE idempotency = ?", [Data(idempotency)], Self.command)
+  }
+
+  public mutating func command(id: CommandID) throws -> CommandRecord? {
+    try first("SELECT * FROM command WHERE id = ?", [Data(id.bytes)], Self.command)
+  }
+
+  public mutating func command(leafIndex: UInt64) throws -> CommandRecord? {
+    try first("SELECT * FROM command WHERE leaf_index = ?", [Int64(clamping: leafIndex)], Self.command)
+  }
+
+  public mutating func unfinished() throws -> [CommandRecord] {
+    try all("SELECT * FROM command WHERE state = 'authorized' ORDER BY leaf_index", [], Self.command)
+  }
+
+  private static func command(_ row: Row) throws -> CommandRecord {
+    CommandRecord(
+      id: try decoded(CommandID([UInt8](row[1] as Data)), "command id"), leafIndex: try unsigned(row[0], "leaf index"),
+      idempotency: [UInt8](row[2] as Data), digest: [UInt8](row[3] as Data), principal: row[4],
+      state: try decoded(CommandRecord.State(rawValue: row[5]), "command state"),
+      outcomeIndex: try (row[6] as Int64?).map { try unsigned($0, "outcome index") },
+      checkpointSize: try (row[7] as Int64?).map { try unsigned($0, "checkpoint size") },
+      result: [UInt8](row[8] as Data))
+  }
+
+  public mutating func insert(_ command: CommandRecord) throws {
+    try run(
+      """
+      INSERT INTO command (leaf_index, id, idempotency, digest, principal, state, outcome_index, checkpoint_size, result)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      [
+        Int64(command.leafIndex), Data(command.id.bytes), Data(command.idempotency), Data(command.digest),
+        command.principal, command.state.rawValue, command.outcomeIndex.map(Int64.init),
+        command.checkpointSize.map(Int64.init), Data(command.result),
+      ])
+  }
+
+  public mutating func update(_ command: CommandRecord) throws {
+    try runOnce(
+      "UPDATE command SET state = ?, outcome_index = ?, checkpoint_size = ?, result = ? WHERE leaf_index = ?",
+      [
+        command.state.rawValue, command.outcomeIndex.map(Int64.init), command.checkpointSize.map(Int64.init),
+        Data(command.result), Int64(command.leafIndex),
+      ])
+  }
+
+  public mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws {
+    try run(
+      "INSERT INTO content (idx, salt, content) VALUES (?, ?, ?)",
+      [Int64(leafIndex), Data(content.salt), Data(content.content)])
+  }
+
+  public mutating func content(leafIndex: UInt64) throws -> SaltedContent? {
+    try first("SELECT salt, content FROM content WHERE idx = ?", [Int64(clamping: leafIndex)]) { row in
+      SaltedContent(salt: [UInt8](row[0] as Data), content: [UInt8](row[1] as Data))
+    }
+  }
+}

@@ -1,0 +1,55 @@
+public import AgentIdentity
+import Foundation
+import GRDB
+
+extension SQLiteUnit: PrincipalStore {
+  public mutating func principal(id: String) throws -> Principal? {
+    try first("SELECT * FROM principal WHERE id = ?", [id], Self.principal)
+  }
+
+  public mutating func principal(thumbprint: String) throws -> Principal? {
+    try first("SELECT * FROM principal WHERE thumbprint = ?", [thumbprint], Self.principal)
+  }
+
+  /// Every principal, by identifier.
+  public func principals() throws -> [Principal] {
+    try all("SELECT * FROM principal ORDER BY id", [], Self.principal)
+  }
+
+  private static func principal(_ row: Row) throws -> Principal {
+    Principal(
+      id: row[0], kind: try decoded(Principal.Kind(rawValue: row[1]), "principal kind"), tenant: row[2], owner: row[3],
+      thumbprint: row[4], key: [UInt8](row[5] as Data),
+      status: try decoded(Principal.Status(rawValue: row[6]), "principal status"),
+      enrolmentIndex: try unsigned(row[7], "enrolment index"))
+  }
+
+  public mutating func insert(_ principal: Principal) throws {
+    try run(
+      """
+      INSERT INTO principal (id, kind, tenant, owner, thumbprint, key, status, enrolment_index)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      [
+        principal.id, principal.kind.rawValue, principal.tenant, principal.owner, principal.thumbprint,
+        Data(principal.key), principal.status.rawValue, Int64(principal.enrolmentIndex),
+      ])
+  }
+
+  public mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
+    try runOnce(
+      "UPDATE principal SET status = ?, enrolment_index = ? WHERE id = ?", [status.rawValue, Int64(enrolmentIndex), id])
+  }
+
+  public mutating func invitation(digest: [UInt8]) throws -> Invitation? {
+    try first("SELECT owner, tenant FROM invitation WHERE digest = ?", [Data(digest)]) { row in
+      Invitation(digest: digest, owner: row[0], tenant: row[1])
+    }
+  }
+
+  public mutating func insert(_ invitation: Invitation) throws {
+    try run(
+      "INSERT INTO invitation (digest, owner, tenant) VALUES (?, ?, ?)",
+      [Data(invitation.digest), invitation.owner, invitation.tenant])
+  }
+}

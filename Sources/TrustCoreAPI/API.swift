@@ -1,0 +1,115 @@
+public import CommandGate
+public import JOSE
+public import KeyHierarchy
+public import Ledger
+public import Seal
+import TransparencyLog
+public import Wire
+
+/// The HTTP surface: the table of routes over a gate and its storage.
+public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
+  /// Every route.
+  public let table: RouteTable
+
+  /// What the surface stands on.
+  public struct Parts: Sendable {
+    /// Decides and records.
+    public var gate: Gate<Store>
+    /// Read by the routes that change nothing.
+    public var store: Store
+    /// The ledger, for seals that are handed to it.
+    public var ledger: LedgerModule<Store.Unit>
+    /// The deployment's genesis.
+    public var genesis: Genesis
+    /// The public base URL, without a slash at its end; also the OAuth issuer.
+    public var publicURL: String
+    /// Signs access tokens.
+    public var tokenSigner: JWSSigner
+    /// SHA-256 of the auditor's token.
+    public var auditorDigest: [UInt8]
+    /// Counts HSM operations.
+    public var custodian: any KeyCustodian
+    /// The clock.
+    public var time: any TimeSource
+    /// Random bytes.
+    public var random: any RandomSource
+
+    /// Collects the parts.
+    public init(
+      gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, genesis: Genesis, publicURL: String,
+      tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian, time: any TimeSource,
+      random: any RandomSource
+    ) {
+      self.gate = gate
+      self.store = store
+      self.ledger = ledger
+      self.genesis = genesis
+      self.publicURL = publicURL
+      self.tokenSigner = tokenSigner
+      self.auditorDigest = auditorDigest
+      self.custodian = custodian
+      self.time = time
+      self.random = random
+    }
+  }
+
+  /// Builds the table.
+  public init(_ parts: Parts) {
+    let issuer = Issuer(url: parts.publicURL, signer: parts.tokenSigner)
+    let authenticator = Authenticator(
+      store: parts.store, issuer: issuer, auditorDigest: parts.auditorDigest, time: parts.time)
+    let oauth = OAuthRoutes(
+      gate: parts.gate, store: parts.store, issuer: issuer, authenticator: authenticator, time: parts.time,
+      random: parts.random)
+    let commands = CommandRoutes(
+      gate: parts.gate, store: parts.store, ledger: parts.ledger, genesis: parts.genesis,
+      authenticator: authenticator, time: parts.time)
+    let log = LogRoutes(gate: parts.gate, store: parts.store, authenticator: authenticator)
+    let description = DescriptionHolder()
+    let routes = commands.routes + oauth.routes + log.routes + Self.operation(parts, authenticator, description)
+    table = RouteTable(routes)
+    description.set(OpenAPI.document(table, url: parts.publicURL))
+  }
+
+  private static func operation(
+    _ parts: Parts, _ authenticator: Authenticator<Store>, _ description: DescriptionHolder
+  ) -> [Route] {
+    [
+      Route("GET", "/healthz", "health", "Whether the process answers.", access: .open, content: .json("Health")) { _ in
+        APIResponse(["status": "ok"])
+      },
+      Route("GET", "/readyz", "readiness", "Whether commands are taken.", access: .open, content: .json("Health")) { _ in
+        switch await parts.gate.mode {
+        case .running: return APIResponse(["status": "ready"])
+        case .readOnly(let why): throw Problem(503, "log_read_only", "Commands are refused: \(why).")
+        case .stopped: throw Problem(503, "stopping", "The server is stopping.")
+        }
+      },
+      Route(
+        "GET", "/v1/status", "status", "The deployment's state, for operators and auditors.", access: .auditor,
+        content: .json("Status")
+      ) { request in
+        try authenticator.auditor(request)
+        let mode =
+          switch await parts.gate.mode {
+          case .running: "running"
+          case .readOnly: "read_only"
+          case .stopped: "stopped"
+          }
+        let size = try parts.gate.published.note.map { try UnverifiedCheckpoint($0).claimed.size } ?? 0
+        return APIResponse([
+          "mode": .string(mode), "environment": .string(parts.genesis.environment),
+          "trust_domain": .string(parts.genesis.trustDomain), "log_origin": .string(parts.genesis.origin),
+          "log_size": .integer(Int64(size)), "hsm": "developmentHSM",
+          "hsm_operations": .integer(Int64(parts.custodian.operationCount)),
+          "software_sha256": .string(Hex.encode(parts.genesis.softwareDigest)),
+        ])
+      },
+      Route(
+        "GET", "/openapi.json", "openAPI", "This description (OpenAPI 3.1).", access: .open, content: .json("OpenAPI")
+      ) { _ in
+        APIResponse(200, contentType: "application/json", body: description.bytes)
+      },
+    ]
+  }
+}

@@ -1,0 +1,90 @@
+import Crypto
+import Foundation
+import KeyHierarchy
+import SwiftASN1
+import Wire
+import X509
+
+/// Makes the certificates of a deployment; every signature comes from the HSM.
+struct CertificateAuthority: Sendable {
+  let custodian: any KeyCustodian
+  let time: any TimeSource
+  let random: any RandomSource
+
+  private static let day: TimeInterval = 86_400
+
+  /// The self-signed root (P-384), for ten years.
+  func root(commonName: String) throws -> Certificate {
+    let key = try HSMCertificateKey(.rootCA, custodian)
+    let name = try DistinguishedName { CommonName(commonName + " root") }
+    return try certificate(
+      name, key.publicKey, issuer: name, signedBy: key, days: 3650,
+      extensions: Certificate.Extensions {
+        Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 1))
+        Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+        SubjectKeyIdentifier(hash: key.publicKey)
+      })
+  }
+
+  /// The issuing certificate (P-256), signed by the root, for two years.
+  func issuing(commonName: String, root: Certificate) throws -> Certificate {
+    let key = try HSMCertificateKey(.x509IssuingA, custodian)
+    let rootKey = try HSMCertificateKey(.rootCA, custodian)
+    return try certificate(
+      try DistinguishedName { CommonName(commonName + " issuing a") }, key.publicKey, issuer: root.subject,
+      signedBy: rootKey, days: 730,
+      extensions: Certificate.Extensions {
+        Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+        Critical(KeyUsage(digitalSignature: true, keyCertSign: true, cRLSign: true))
+        SubjectKeyIdentifier(hash: key.publicKey)
+        AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: rootKey.publicKey).keyIdentifier)
+      })
+  }
+
+  /// The API server's certificate for loopback names, for 90 days.
+  func server(issuing: Certificate) throws -> Certificate {
+    let key = try HSMCertificateKey(.apiTLSA, custodian)
+    let issuer = try HSMCertificateKey(.x509IssuingA, custodian)
+    return try certificate(
+      try DistinguishedName { CommonName("localhost") }, key.publicKey, issuer: issuing.subject, signedBy: issuer,
+      days: 90,
+      extensions: Certificate.Extensions {
+        Critical(BasicConstraints.notCertificateAuthority)
+        Critical(KeyUsage(digitalSignature: true))
+        try ExtendedKeyUsage([.serverAuth])
+        SubjectAlternativeNames([
+          .dnsName("localhost"), .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
+          .ipAddress(ASN1OctetString(contentBytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+        ])
+        SubjectKeyIdentifier(hash: key.publicKey)
+        AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: issuer.publicKey).keyIdentifier)
+      })
+  }
+
+  private func certificate(
+    _ subject: DistinguishedName, _ key: Certificate.PublicKey, issuer: DistinguishedName,
+    signedBy signer: HSMCertificateKey, days: Double, extensions: Certificate.Extensions
+  ) throws -> Certificate {
+    let now = Date(timeIntervalSince1970: TimeInterval(time.now().seconds))
+    return try Certificate(
+      version: .v3, serialNumber: Certificate.SerialNumber(bytes: [0x40] + random.bytes(15)), publicKey: key,
+      // Clocks differ: a minute back.
+      notValidBefore: now.addingTimeInterval(-60), notValidAfter: now.addingTimeInterval(days * Self.day),
+      issuer: issuer, subject: subject, signatureAlgorithm: signer.defaultSignatureAlgorithm, extensions: extensions,
+      issuerPrivateKey: Certificate.PrivateKey(signer))
+  }
+}
+
+extension Certificate {
+  /// The certificate as PEM.
+  var pem: String { get throws { try serializeAsPEM().pemString + "\n" } }
+
+  /// SHA-256 of the certificate's DER.
+  var fingerprint: [UInt8] {
+    get throws {
+      var serializer = DER.Serializer()
+      try serializer.serialize(self)
+      return Array(SHA256.hash(data: serializer.serializedBytes))
+    }
+  }
+}

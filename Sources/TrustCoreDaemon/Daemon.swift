@@ -1,0 +1,253 @@
+import AgentIdentity
+public import CommandGate
+import Crypto
+import Foundation
+import HSMCustody
+import Hummingbird
+import HummingbirdCore
+import HummingbirdHTTP2
+import JOSE
+import KeyHierarchy
+import Ledger
+public import Logging
+import NIOCore
+import NIOSSL
+import Seal
+import SecretMemory
+import ServiceLifecycle
+import StorageSQLite
+import SwiftASN1
+import TransparencyLog
+import TrustCoreAPI
+public import UnixSignals
+import Wire
+import X509
+
+/// The appliance: HSM, storage, gate and server, opened in order and closed in the reverse one.
+public final class Daemon: Sendable {
+  /// How the daemon is started.
+  public struct Configuration: Sendable {
+    /// The state folder; absolute.
+    public var state: String
+    /// The port to listen on; 0 picks a free one on the first start and keeps it.
+    public var port: Int
+    /// Called after each of the gate's steps; only crash tests set it.
+    public var onStep: @Sendable (GateStep) -> Void = { _ in }
+
+    /// A development deployment in a folder.
+    public init(state: String, port: Int) {
+      self.state = state
+      self.port = port
+    }
+  }
+
+  private let state: StateDirectory
+  private let lock: FileHandle
+  private let custodian: PKCS11Custodian
+  private let store: SQLiteStore
+  private let gate: Gate<SQLiteStore>
+  private let ledger: LedgerModule<SQLiteUnit>
+  private let services: [any Service]
+  private let logger: Logger
+
+  /// Opens a development deployment, which is made first where the folder is empty.
+  /// - Throws: ``StartError`` or the error of the part that cannot be opened.
+  public init(development configuration: Configuration, logger: Logger) async throws {
+    try hardenProcess()
+    // Files are nobody else's unless their mode says so.
+    umask(0o077)
+    let (time, random) = (SystemClock(), SystemRandom())
+    let state = StateDirectory(path: configuration.state)
+    self.state = state
+    self.logger = logger
+    let mustMake = try state.openForDevelopment()
+    lock = try state.lock()
+    state.removeReady()
+    if mustMake {
+      logger.notice("making a development deployment", metadata: ["state": "\(state.path)"])
+      try await DevelopmentDeployment(state: state, time: time, random: random).make()
+    }
+
+    let genesis = try Genesis(decoding: try state.read(state.genesis))
+    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
+    custodian = try hsm.openCustodian(roles: [.log, .identity, .data])
+    let signer = try CheckpointSigner(
+      headFile: state.headFile, origin: genesis.origin, custodian: custodian, key: .logA)
+    guard genesis.logKeys.contains(signer.verifierKey) else {
+      throw StartError("the log token holds another key than genesis.json names: restore the token or the state folder")
+    }
+    store = try SQLiteStore(path: state.database)
+    func verifier(_ audience: String) -> SealVerifier {
+      SealVerifier(
+        audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
+    }
+    ledger = LedgerModule<SQLiteUnit>(verifier: verifier(LedgerModule<SQLiteUnit>.audience))
+    let identity = IdentityModule<SQLiteUnit>(verifier: verifier(IdentityModule<SQLiteUnit>.audience))
+    var gateConfiguration = Gate<SQLiteStore>.Configuration(environment: genesis.environment)
+    gateConfiguration.onStep = configuration.onStep
+    gate = Gate(
+      store: store, signer: signer, modules: [ledger, identity], time: time, random: random,
+      configuration: gateConfiguration)
+    let server = try await Self.serverCertificate(state, custodian, signer, store, time: time, random: random)
+    try await gate.recover(genesis: genesis)
+
+    let port = try Self.port(configuration.port, state)
+    let publicURL = "https://localhost:\(port)"
+    let accessTokens = try JWSSigner(custodian: custodian, key: .oauthA, keyID: KeyName.oauthA.label)
+    let api = API(
+      API.Parts(
+        gate: gate, store: store, ledger: ledger, genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
+        auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
+        custodian: custodian, time: time, random: random))
+    let tls = try Self.tls(state, custodian, server)
+    let ready = try Self.ready(state, hsm, genesis, publicURL)
+    let application = Application(
+      responder: APIResponder(api.table, random: random, logger: logger),
+      server: try .http2Upgrade(tlsConfiguration: tls),
+      configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: port)),
+      onServerRunning: { _ in
+        do { try state.write(ready.encoded, to: state.ready) } catch {
+          logger.error("ready.json cannot be written", metadata: ["error": "\(error)"])
+        }
+        logger.notice("serving", metadata: ["api": "\(publicURL)", "ready": "\(state.ready)"])
+      },
+      logger: logger)
+    services = [
+      GateService(gate: gate), HoldSweeper(gate: gate, store: store, ledger: ledger, time: time, logger: logger), application,
+    ]
+  }
+
+  /// Serves until a signal or cancellation, then finishes what is in flight.
+  public func run(gracefulShutdownSignals: [UnixSignal]) async throws {
+    var configuration = ServiceGroupConfiguration(
+      services: services, gracefulShutdownSignals: gracefulShutdownSignals, logger: logger)
+    configuration.maximumGracefulShutdownDuration = .seconds(20)
+    defer {
+      state.removeReady()
+      try? store.close()
+      custodian.close()
+    }
+    try await ServiceGroup(configuration: configuration).run()
+  }
+
+  // MARK: - Parts
+
+  private static func port(_ wanted: Int, _ state: StateDirectory) throws -> Int {
+    if wanted != 0 { return wanted }
+    if let kept = try? state.text(state.port), let port = Int(kept) { return port }
+    let port = try FreePort.find()
+    try state.write("\(port)\n", to: state.port)
+    return port
+  }
+
+  /// The server's certificate, issued anew in its last month; the issuance is on the record before it is used.
+  private static func serverCertificate(
+    _ state: StateDirectory, _ custodian: PKCS11Custodian, _ signer: CheckpointSigner, _ store: SQLiteStore,
+    time: any TimeSource, random: any RandomSource
+  ) async throws -> Certificate {
+    let present = try Certificate(pemEncoded: try state.text(state.serverCertificate))
+    let renewal = Date(timeIntervalSince1970: TimeInterval(time.now().adding(seconds: 30 * 86_400).seconds))
+    guard present.notValidAfter < renewal, let head = try await store.read({ unit in try unit.head() }),
+      await !signer.check(head).isReadOnly
+    else { return present }
+    let issuing = try Certificate(pemEncoded: try state.text(state.issuingCertificate))
+    let server = try CertificateAuthority(custodian: custodian, time: time, random: random).server(issuing: issuing)
+    try await store.append(
+      EventRecord(
+        kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try server.fingerprint))]),
+      at: time.now(), random: random)
+    try state.write(try server.pem, to: state.serverCertificate)
+    return server
+  }
+
+  private static func tls(
+    _ state: StateDirectory, _ custodian: PKCS11Custodian, _ server: Certificate
+  ) throws -> TLSConfiguration {
+    let issuing = try Certificate(pemEncoded: try state.text(state.issuingCertificate))
+    let chain = try [server, issuing].map { try NIOSSLCertificate(bytes: Array(try $0.pem.utf8), format: .pem) }
+    var tls = TLSConfiguration.makeServerConfiguration(
+      certificateChain: chain.map { .certificate($0) },
+      privateKey: .privateKey(NIOSSLPrivateKey(customPrivateKey: HSMTLSKey(.apiTLSA, custodian))))
+    tls.minimumTLSVersion = .tlsv13
+    return tls
+  }
+
+  private static func ready(
+    _ state: StateDirectory, _ hsm: DevelopmentHSM, _ genesis: Genesis, _ url: String
+  ) throws -> ReadyFile {
+    func id(_ kind: Principal.Kind) -> String { genesis.roster.first { $0.kind == kind }?.id ?? "" }
+    return ReadyFile(
+      texts: [
+        "api": url, "ca": state.rootCertificate, "trust_domain": genesis.trustDomain,
+        "pkcs11_module": hsm.provider, "pkcs11_config": hsm.configurationFile, "genesis": state.genesis,
+        "database": state.database, "registration_token_file": state.registrationToken,
+        "auditor_token_file": state.auditorToken, "owner_id": id(.owner), "owner_key_file": state.owner,
+        "officer_id": id(.officer), "officer_key_file": state.officer,
+      ],
+      logKeys: genesis.logKeys.map(\.vkey),
+      pins: Dictionary(uniqueKeysWithValues: hsm.pinFiles.map { ($0.key.rawValue, $0.value) }),
+      pid: ProcessInfo.processInfo.processIdentifier)
+  }
+}
+
+/// Runs the gate for as long as the server runs, and longer: what is in flight is finished.
+struct GateService: Service {
+  let gate: Gate<SQLiteStore>
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      await gate.run()
+    } onGracefulShutdown: {
+      Task { await gate.stop() }
+    }
+  }
+}
+
+/// Releases holds whose time has come, each on the record.
+struct HoldSweeper: Service {
+  let gate: Gate<SQLiteStore>
+  let store: SQLiteStore
+  let ledger: LedgerModule<SQLiteUnit>
+  let time: any TimeSource
+  let logger: Logger
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      while !Task.isCancelled {
+        do { try await sweep() } catch {
+          logger.warning("holds could not be released", metadata: ["error": "\(error)"])
+        }
+        try? await Task.sleep(for: .seconds(1))
+      }
+    }
+  }
+
+  private func sweep() async throws {
+    guard await gate.mode == .running else { return }
+    let now = time.now().milliseconds
+    for id in try await store.read({ unit in try unit.heldExpiring(atOrBefore: now, limit: 256) }) {
+      try await gate.record { unit, now in
+        try ledger.expire(id, at: now, in: &unit).map { EventRecord(kind: "hold.expired", content: $0) }
+      }
+    }
+  }
+}
+
+/// Asks the kernel for a free loopback port.
+enum FreePort {
+  static func find() throws -> Int {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+        unsafe bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
+      }
+    }
+    guard descriptor >= 0, bound else { throw StartError("no free port on 127.0.0.1: name one with --port") }
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+}

@@ -1,0 +1,108 @@
+import AgentIdentity
+import CommandGate
+import Crypto
+import Foundation
+import HSMCustody
+import JOSE
+import KeyHierarchy
+import Seal
+import StorageSQLite
+import TransparencyLog
+import Wire
+import X509
+
+/// Makes a deployment for development: an unattended root ceremony on SoftHSM tokens of its own, and a first roster
+/// whose keys lie in files. Its environment and trust domain say so in every leaf and identifier.
+struct DevelopmentDeployment {
+  let state: StateDirectory
+  let time: any TimeSource
+  let random: any RandomSource
+
+  static let environment = "development"
+
+  func make() async throws {
+    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
+    // The one time that the root token is logged in.
+    let custodian = try hsm.openCustodian(roles: Set(TokenRole.allCases))
+    defer { custodian.close() }
+
+    let trustDomain = "tc-" + Hex.encode(random.bytes(6)) + ".dev.invalid"
+    let authority = CertificateAuthority(custodian: custodian, time: time, random: random)
+    let root = try authority.root(commonName: trustDomain)
+    let issuing = try authority.issuing(commonName: trustDomain, root: root)
+    let server = try authority.server(issuing: issuing)
+    try state.write(try root.pem, to: state.rootCertificate)
+    try state.write(try issuing.pem, to: state.issuingCertificate)
+    try state.write(try server.pem, to: state.serverCertificate)
+
+    let tenant = "ten_" + Base64.URL.encode(random.bytes(16))
+    let officer = try person(.officer, tenant: tenant, file: state.officer)
+    let owner = try person(.owner, tenant: tenant, file: state.owner)
+    let registration = try token(in: state.registrationToken)
+    _ = try token(in: state.auditorToken)
+
+    let origin = trustDomain + "/log"
+    let genesis = Genesis(
+      origin: origin, trustDomain: trustDomain, environment: Self.environment, created: time.now(),
+      rootFingerprint: try root.fingerprint, softwareDigest: try Self.softwareDigest(),
+      logKeys: [try NoteVerifierKey(name: origin, publicKey: try custodian.publicKey(.logA).bytes)],
+      roster: [officer, owner])
+    let encoded = try genesis.encoded()
+    try state.write(encoded, to: state.genesis)
+    try CheckpointSigner.createNew(headFile: state.headFile, origin: origin)
+
+    var events = KeyName.all.map { key in
+      var content: JSONObject = [
+        "token": .string(key.token.rawValue), "label": .string(key.label), "algorithm": .string(key.algorithm.rawValue),
+      ]
+      if let half = try? custodian.publicKey(key) { content["public_key"] = .string(Base64.URL.encode(half.bytes)) }
+      return EventRecord(kind: "key.created", content: content)
+    }
+    for certificate in [root, issuing, server] {
+      events.append(
+        EventRecord(
+          kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try certificate.fingerprint))]))
+    }
+    events.append(
+      EventRecord(
+        kind: "invitation.created", content: [
+          "owner": .string(owner.id), "tenant": .string(tenant), "digest": .string(Hex.encode(registration)),
+        ]))
+    let store = try SQLiteStore(path: state.database)
+    try await store.openLog(genesis: encoded, events: events, at: time.now(), random: random) { unit in
+      try unit.insert(officer)
+      try unit.insert(owner)
+      try unit.insert(Invitation(digest: registration, owner: owner.id, tenant: tenant))
+    }
+    try store.close()
+    try state.finishMaking()
+  }
+
+  /// Makes a principal of the first roster, whose private key goes into a file for whoever plays that part.
+  private func person(_ kind: Principal.Kind, tenant: String, file: String) throws -> Principal {
+    let key = try SigningKey(.p256, secret: random.bytes(32))
+    let id = (kind == .owner ? "own_" : "off_") + Base64.URL.encode(random.bytes(16))
+    var jwk = key.privateJWK.object ?? [:]
+    jwk["kid"] = .string(id)
+    try state.write(JSONValue.object(jwk).canonical(), to: file)
+    return Principal(
+      id: id, kind: kind, tenant: tenant, owner: kind == .owner ? id : "", thumbprint: key.publicJWK.thumbprint,
+      key: key.publicJWK.bareJSON.canonical(), status: .active, enrolmentIndex: 0)
+  }
+
+  /// Draws a bearer token into a file and gives its SHA-256.
+  private func token(in file: String) throws -> [UInt8] {
+    let token = Base64.URL.encode(random.bytes(32))
+    try state.write(token + "\n", to: file)
+    return Array(SHA256.hash(data: Array(token.utf8)))
+  }
+
+  private static func softwareDigest() throws -> [UInt8] {
+    guard let file = FileHandle(forReadingAtPath: "/proc/self/exe") else {
+      throw StartError("/proc/self/exe cannot be read: mount /proc")
+    }
+    var hash = SHA256()
+    while let chunk = try file.read(upToCount: 1 << 20), !chunk.isEmpty { hash.update(data: chunk) }
+    return Array(hash.finalize())
+  }
+}

@@ -1,0 +1,125 @@
+/// Base64 (RFC 4648), strict: only canonical encodings decode, so that each byte string has one text.
+public enum Base64 {
+  /// Why a text is not canonical base64.
+  public struct Invalid: Error, Equatable, Sendable, CustomStringConvertible {
+    /// A sentence for the person who sent the text.
+    public var description: String { "not canonical base64: check alphabet, padding and trailing bits" }
+  }
+
+  static let standardAlphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+  static let urlAlphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+  static let standardValues = values(of: standardAlphabet)
+  static let urlValues = values(of: urlAlphabet)
+
+  private static func values(of alphabet: [UInt8]) -> [UInt8] {
+    var table = [UInt8](repeating: 0xFF, count: 256)
+    for (value, character) in alphabet.enumerated() { table[Int(character)] = UInt8(value) }
+    return table
+  }
+
+  /// The padded text of section 4.
+  public static func encode(_ bytes: some Collection<UInt8>) -> String {
+    encode(bytes, standardAlphabet, padded: true)
+  }
+
+  /// Decodes the padded text of section 4.
+  public static func decode(_ text: some StringProtocol) throws(Invalid) -> [UInt8] {
+    var characters = Array(text.utf8)
+    guard characters.count % 4 == 0 else { throw Invalid() }
+    var padding = 0
+    while padding < 2, characters.last == UInt8(ascii: "=") {
+      characters.removeLast()
+      padding += 1
+    }
+    guard (characters.count + padding) % 4 == 0, padding == (4 - characters.count % 4) % 4 else { throw Invalid() }
+    return try decode(characters, standardValues)
+  }
+
+  /// The unpadded, URL-safe text of section 5, which JOSE uses.
+  public enum URL {
+    /// Encodes without padding.
+    public static func encode(_ bytes: some Collection<UInt8>) -> String {
+      Base64.encode(bytes, urlAlphabet, padded: false)
+    }
+
+    /// Decodes; padding is refused.
+    public static func decode(_ text: some StringProtocol) throws(Invalid) -> [UInt8] {
+      try Base64.decode(Array(text.utf8), urlValues)
+    }
+  }
+
+  private static func encode(_ bytes: some Collection<UInt8>, _ alphabet: [UInt8], padded: Bool) -> String {
+    var out = [UInt8]()
+    out.reserveCapacity((bytes.count + 2) / 3 * 4)
+    var accumulator: UInt32 = 0
+    var bits: UInt32 = 0
+    for byte in bytes {
+      accumulator = (accumulator << 8 | UInt32(byte)) & 0xFFFF
+      bits += 8
+      while bits >= 6 {
+        bits -= 6
+        out.append(alphabet[Int(accumulator >> bits & 0x3F)])
+      }
+    }
+    if bits > 0 { out.append(alphabet[Int(accumulator << (6 - bits) & 0x3F)]) }
+    if padded { while out.count % 4 != 0 { out.append(UInt8(ascii: "=")) } }
+    return String(decoding: out, as: UTF8.self)
+  }
+
+  private static func decode(_ characters: [UInt8], _ values: [UInt8]) throws(Invalid) -> [UInt8] {
+    guard characters.count % 4 != 1 else { throw Invalid() }
+    var out = [UInt8]()
+    out.reserveCapacity(characters.count * 3 / 4)
+    var accumulator: UInt32 = 0
+    var bits: UInt32 = 0
+    for character in characters {
+      let value = values[Int(character)]
+      guard value != 0xFF else { throw Invalid() }
+      accumulator = (accumulator << 6 | UInt32(value)) & 0xFFFF
+      bits += 6
+      if bits >= 8 {
+        bits -= 8
+        out.append(UInt8(truncatingIfNeeded: accumulator >> bits))
+      }
+    }
+    // Bits left over must be zero, or two texts would decode to the same bytes.
+    guard accumulator & ((1 << bits) - 1) == 0 else { throw Invalid() }
+    return out
+  }
+}
+
+/// Lower-case hexadecimal.
+public enum Hex {
+  private static let digits = Array("0123456789abcdef".utf8)
+
+  /// Two lower-case digits a byte.
+  public static func encode(_ bytes: some Sequence<UInt8>) -> String {
+    var out = [UInt8]()
+    for byte in bytes {
+      out.append(digits[Int(byte >> 4)])
+      out.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: out, as: UTF8.self)
+  }
+
+  /// Decodes lower-case hexadecimal; nil for anything else.
+  public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+    let characters = Array(text.utf8)
+    guard characters.count % 2 == 0 else { return nil }
+    var out = [UInt8]()
+    out.reserveCapacity(characters.count / 2)
+    for pair in stride(from: 0, to: characters.count, by: 2) {
+      guard let high = nibble(characters[pair]), let low = nibble(characters[pair + 1]) else { return nil }
+      out.append(high << 4 | low)
+    }
+    return out
+  }
+
+  private static func nibble(_ character: UInt8) -> UInt8? {
+    switch character {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): character - UInt8(ascii: "0")
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): character - UInt8(ascii: "a") + 10
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import ArgumentParser
+import Foundation
+import Logging
+import TrustCoreDaemon
+import UnixSignals
+
+@main
+struct Trustcored: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "trustcored", abstract: "The TrustCore daemon.",
+    discussion: "Example: trustcored serve --dev --state .trustcore", subcommands: [Serve.self])
+}
+
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serves until it is told to stop.", discussion: "Example: trustcored serve --dev --state .trustcore")
+
+  @Flag(help: "Run a development deployment: SoftHSM tokens and a roster of its own, loopback only.")
+  var dev = false
+
+  @Option(help: "The folder that holds the deployment's state.")
+  var state = "/var/lib/trustcore"
+
+  @Option(help: "The port to listen on; 0 picks a free one on the first start and keeps it.")
+  var port = 0
+
+  func validate() throws {
+    guard dev else {
+      throw ValidationError("This version serves development deployments only: start it with --dev.")
+    }
+    guard (0...65_535).contains(port) else { throw ValidationError("--port takes a number from 0 to 65535.") }
+  }
+
+  func run() async throws {
+    var logger = Logger(label: "trustcored") { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = .notice
+    let path = URL(fileURLWithPath: state, isDirectory: true).standardizedFileURL.path
+    do {
+      let daemon = try await Daemon(development: .init(state: path, port: port), logger: logger)
+      try await daemon.run(gracefulShutdownSignals: [.sigterm, .sigint])
+    } catch {
+      FileHandle.standardError.write(Data("trustcored: \(error)\n".utf8))
+      // EX_SOFTWARE of sysexits.
+      throw ExitCode(70)
+    }
+  }
+}

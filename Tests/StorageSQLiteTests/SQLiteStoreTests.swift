@@ -1,0 +1,72 @@
+import CommandGate
+import Foundation
+import GRDB
+import StorageSQLite
+import Testing
+import TestSupport
+import Wire
+
+@Suite struct SQLiteStoreTests {
+  @Test func holdsTheContract() async throws {
+    let store = try SQLiteStore(path: try TemporaryFolder.make() + "/s.sqlite")
+    try await storeContract(store)
+    try store.close()
+  }
+
+  @Test func theInMemoryStoreHoldsTheContract() async throws { try await storeContract(InMemoryStore()) }
+
+  @Test func refusesWhatIsNoDatabaseOfOurs() throws {
+    let path = try TemporaryFolder.make() + "/s.sqlite"
+    #expect(throws: StorageError.self) { try SQLiteStore(path: path, mode: .readOnly) }
+    try Data("no database at all".utf8).write(to: URL(fileURLWithPath: path))
+    #expect(throws: StorageError.self) { try SQLiteStore(path: path) }
+    let other = path + "2"
+    try DatabaseQueue(path: other).write { try $0.execute(sql: "CREATE TABLE x (y)") }
+    #expect(throws: StorageError.self) { try SQLiteStore(path: other) }
+    #expect(throws: StorageError.self) { try SQLiteStore(path: other, mode: .readOnly) }
+  }
+
+  @Test func isDurableAndKeepsWhatItHolds() async throws {
+    let path = try TemporaryFolder.make() + "/s.sqlite"
+    let world = try TestWorld()
+    let principal = world.owner.principal
+    let store = try SQLiteStore(path: path)
+    try await store.write { unit in try unit.insert(principal) }
+    // A second process reads while the first has the database open.
+    let reader = try SQLiteStore(path: path, mode: .readOnly)
+    #expect(try reader.readBlocking { unit in try unit.principal(id: "own_1") } == principal)
+    await #expect(throws: (any Error).self) { try await reader.write { unit in try unit.insert(principal) } }
+    #expect(try reader.integrityFindings() == [])
+    try reader.close()
+    try store.close()
+    let again = try SQLiteStore(path: path)
+    #expect(try again.readBlocking { unit in try unit.principal(id: "own_1") } == principal)
+    try again.close()
+  }
+
+  /// Three levels of nothing but events would take 65,536 leaves; two levels take 600.
+  @Test func aLogOfManyTilesIsSound() async throws {
+    let folder = try TemporaryFolder.make()
+    let path = folder + "/s.sqlite"
+    let world = try TestWorld()
+    let store = try SQLiteStore(path: path)
+    try await world.found(store, headFile: folder + "/head")
+    let deployment = try await TestDeployment(world, store: store, headFile: folder + "/head")
+    deployment.start()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for number in 0..<599 {
+        group.addTask {
+          try await deployment.gate.record { _, _ in
+            EventRecord(kind: "token.issued", content: ["number": .integer(Int64(number))])
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    await deployment.stop()
+    try store.close()
+    let report = try DeploymentAudit(database: path, genesis: world.genesisText).run()
+    #expect(report.findings == [])
+    #expect(report.leaves == 600 && report.events == 599 && report.tiles == 4 && report.unsealed == 0, "\(report)")
+  }
+}

@@ -1,0 +1,188 @@
+import AgentIdentity
+import CommandGate
+import Foundation
+import GRDB
+import Seal
+import StorageSQLite
+import TestSupport
+import Wire
+
+/// A small deployment on SQLite with one of everything, to be copied and damaged.
+struct SampleDeployment {
+  let path: String
+  let world: TestWorld
+
+  static func make() async throws -> SampleDeployment {
+    let folder = try TemporaryFolder.make()
+    let world = try TestWorld()
+    let path = folder + "/trustcore.sqlite"
+    let store = try SQLiteStore(path: path)
+    let headFile = folder + "/log.head"
+    try await world.found(store, headFile: headFile)
+    let deployment = try await TestDeployment(world, store: store, headFile: headFile)
+    deployment.start()
+    try await fill(deployment)
+    await deployment.stop()
+    try store.close()
+    return SampleDeployment(path: path, world: world)
+  }
+
+  static func fill(_ d: TestDeployment<SQLiteStore>) async throws {
+    let world = d.world
+    try await d.gate.record { unit, _ in
+      let invitation = Invitation(digest: [UInt8](repeating: 9, count: 32), owner: "own_1", tenant: TestWorld.tenant)
+      try unit.insert(invitation)
+      return EventRecord(
+        kind: "invitation.created",
+        content: [
+          "digest": .string(Hex.encode(invitation.digest)), "owner": .string(invitation.owner),
+          "tenant": .string(invitation.tenant),
+        ])
+    }
+    try await d.register(world.agents[0])
+    // A pending agent is refused, on the record.
+    _ = try? await d.submit("/v1/ledger/accounts", ["currency": "USD"], by: world.agents[0])
+    try await d.submit(
+      "/v1/agents/agt_1/approve", ["thumbprint": .string(world.agents[0].principal.thumbprint)], by: world.owner)
+    try await d.enrol(world.agents[1])
+    let bank = try await d.openAccount(by: world.officer, kind: "external")
+    let own = try await d.openAccount(by: world.owner, overdraft: 500)
+    let other = try await d.openAccount(by: world.stranger)
+    try await d.submit("/v1/ledger/transfers", .transfer(bank, own, 100_000), by: world.officer)
+    try await d.submit("/v1/ledger/transfers", .transfer(own, other, 1234), by: world.agents[0])
+    try await d.submit("/v1/ledger/transfers", .transfer(own, other, 4321), by: world.agents[1])
+    _ = try? await d.submit("/v1/ledger/transfers", .transfer(own, other, 10_000_000), by: world.agents[0])
+    func hold(_ seconds: Int64) async throws -> String {
+      try await d.submit("/v1/ledger/holds", .hold(own, other, 700, seconds: seconds), by: world.agents[0])
+        .command.id.description
+    }
+    let (captured, voided, expiring, _) = (
+      try await hold(60), try await hold(60), try await hold(1), try await hold(1000)
+    )
+    try await d.submit("/v1/ledger/holds/\(captured)/capture", ["amount": 300], by: world.agents[0])
+    try await d.submit("/v1/ledger/holds/\(voided)/void", [:], by: world.agents[0])
+    world.clock.advance(seconds: 2)
+    try await d.expire(expiring)
+    _ = try? await d.submit("/v1/ledger/holds/\(expiring)/capture", [:], by: world.agents[0])
+    try await d.gate.record { _, _ in
+      EventRecord(kind: "token.issued", content: ["client_id": "agt_1"])
+    }
+    try await d.submit("/v1/agents/agt_2/revoke", [:], by: world.officer)
+    _ = try? await d.submit("/v1/ledger/transfers", .transfer(own, other, 1), by: world.agents[1])
+  }
+
+  func audit() throws -> AuditReport { try DeploymentAudit(database: path, genesis: world.genesisText).run() }
+
+  /// What the audit says: a finding or an error, or nil.
+  func verdict() throws -> String? {
+    do { return try audit().findings.first?.description } catch let error as StorageError { return error.description }
+  }
+
+  // MARK: - Damage
+
+  struct Cell: CustomStringConvertible {
+    let table: String
+    let row: Int
+    let column: String
+    var description: String { "\(table)[\(row)].\(column)" }
+  }
+
+  func copy() throws -> SampleDeployment {
+    let path = try TemporaryFolder.make() + "/copy.sqlite"
+    try FileManager.default.copyItem(atPath: self.path, toPath: path)
+    return SampleDeployment(path: path, world: world)
+  }
+
+  private func queue() throws -> DatabaseQueue { try DatabaseQueue(path: path) }
+
+  func tables() throws -> [String] {
+    let queue = try queue()
+    defer { try? queue.close() }
+    return try queue.read { db in
+      try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    }
+  }
+
+  /// The cells of the first, the middle and the last row that hold something.
+  func cells(of table: String) throws -> [Cell] {
+    let queue = try queue()
+    defer { try? queue.close() }
+    return try queue.read { db in
+      var cells: [Cell] = []
+      let rows = try Row.fetchAll(db, sql: "SELECT * FROM \(table)")
+      for number in Set([0, rows.count / 2, rows.count - 1]).sorted() where rows.indices.contains(number) {
+        let row = rows[number]
+        for (column, value) in row where !value.isNull {
+          if case .blob(let data) = value.storage, data.isEmpty { continue }
+          if case .string(let text) = value.storage, text.isEmpty { continue }
+          cells.append(Cell(table: table, row: number, column: column))
+        }
+      }
+      return cells
+    }
+  }
+
+  func execute(_ sql: String) throws {
+    let queue = try queue()
+    defer { try? queue.close() }
+    try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
+  }
+
+  /// Flips a bit of the file.
+  func flip(bit: Int) throws {
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    defer { try? file.close() }
+    try file.seek(toOffset: UInt64(bit / 8))
+    guard var byte = try file.read(upToCount: 1) else { return }
+    byte[byte.startIndex] ^= 1 << (bit % 8)
+    try file.seek(toOffset: UInt64(bit / 8))
+    try file.write(contentsOf: byte)
+  }
+
+  /// Everything that the tables hold, or nil where they cannot be read.
+  func dump() -> [String]? {
+    try? queue().read { db in
+      var lines: [String] = []
+      for table in try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") {
+        lines += try Row.fetchAll(db, sql: "SELECT * FROM \(table)").map { "\(table) \($0.databaseValues)" }.sorted()
+      }
+      return lines
+    }
+  }
+
+  /// Changes one byte of a text or a blob, or adds one to a number.
+  func alter(_ cell: Cell) throws {
+    let queue = try queue()
+    defer { try? queue.close() }
+    try queue.write { db in
+      let rows = try Row.fetchAll(db, sql: "SELECT * FROM \(cell.table)")
+      let row = rows[cell.row]
+      let old: DatabaseValue = row[cell.column]
+      let new: DatabaseValue
+      switch old.storage {
+      case .int64(let number): new = (number &+ 1).databaseValue
+      case .blob(var data):
+        let at = data.index(data.startIndex, offsetBy: data.count / 2)
+        data[at] ^= 1
+        new = data.databaseValue
+      case .string(let text):
+        var bytes = Array(text.utf8)
+        bytes[bytes.count / 2] ^= 1
+        new = String(decoding: bytes, as: UTF8.self).databaseValue
+      default: return
+      }
+      let match = row.columnNames.map { "\($0) IS ?" }.joined(separator: " AND ")
+      var arguments = StatementArguments([new])
+      arguments += StatementArguments(row.databaseValues)
+      try db.execute(sql: "PRAGMA ignore_check_constraints = ON")
+      do {
+        try db.execute(sql: "UPDATE \(cell.table) SET \(cell.column) = ? WHERE \(match)", arguments: arguments)
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+        // The new value is taken by another row: exchange with one that is not.
+        try db.execute(
+          sql: "UPDATE \(cell.table) SET \(cell.column) = \(cell.column) + 1000 WHERE \(match)",
+          arguments: StatementArguments(row.databaseValues))
+      }
+    }
+  }
+}
