@@ -25,6 +25,7 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: nio)
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 
 // MARK: - Targets
@@ -75,7 +76,7 @@ let standing: [Target] = [
       serviceLifecycle, unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
     ] + hummingbird),
   .executableTarget(
-    name: "trustcored", dependencies: ["TrustCoreDaemon", argumentParser,  unixSignals, logging],
+    name: "trustcored", dependencies: ["TrustCoreDaemon", argumentParser, unixSignals, logging],
     path: "Sources/trustcored"),
   .executableTarget(
     name: "trustcore",
@@ -87,18 +88,37 @@ let testing: [Target] = [
   .target(
     name: "TestSupport",
     dependencies: [
-      "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity", "Seal",
+      "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity",
+      "Seal",
       "CommandGate", "Ledger", "StorageSQLite", crypto,
     ], path: "Tests/TestSupport"),
   .target(
     name: "DemoClient",
-    dependencies: ["Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL, nioHTTP1, crypto],
+    dependencies: [
+      "Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL, nioHTTP1, crypto,
+    ],
     path: "Tests/DemoClient"),
   .executableTarget(
     name: "DemoDriver",
     dependencies: ["DemoClient", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", argumentParser],
     path: "Tests/DemoDriver"),
+  .executableTarget(
+    name: "Benchmarks",
+    dependencies: [
+      "DemoClient", "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "StorageSQLite",
+      "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", crypto, argumentParser,
+      nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL,
+    ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop"]),
   .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
+  .executableTarget(
+    name: "CrashDaemon", dependencies: ["TrustCoreDaemon", "CommandGate", argumentParser, unixSignals, logging],
+    path: "Tests/CrashDaemon"),
+  .testTarget(
+    name: "EndToEndTests",
+    dependencies: [
+      "TestSupport", "DemoClient", "TrustCoreAPI", "TransparencyLog", "Seal", "JOSE", "AgentIdentity", "Wire",
+      "StorageSQLite", crypto, nioCore, nioPosix, nioSSL,
+    ], path: "Tests/EndToEndTests", exclude: ["second_client.py"]),
   .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
   tests("Wire"),
   tests("SecretMemory"),

@@ -177,7 +177,8 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     case .authorized:
       return .failure(
         Problem(
-          409, "idempotency_key_in_flight", "The first request with this Idempotency-Key is still being carried out; try again shortly."))
+          409, "idempotency_key_in_flight",
+          "The first request with this Idempotency-Key is still being carried out; try again shortly."))
     case .denied: return .failure(Denied(problem: Refusal(decoding: earlier.result).problem, command: earlier))
     case .failed, .expired: return .failure(Refusal(decoding: earlier.result).problem)
     case .done: return .success(.receipt(try Receipt.rebuilt(earlier, in: &unit)))
@@ -194,7 +195,8 @@ extension SignedCommand {
     switch known.status {
     case .active: break
     case .pending:
-      throw Problem(403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
+      throw Problem(
+        403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
     case .revoked: throw Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
     }
     // The evidence names the leaf that approved the key: one that was not known when the request was verified is missing.

@@ -114,8 +114,12 @@ public actor Gate<Store: UnitStore> {
       }
       var recovered: [(CommandRecord, [UInt8], SaltedContent, SignedCommand)] = []
       for record in try unit.unfinished() {
-        guard let leaf = try unit.entry(at: record.leafIndex), let content = try unit.content(leafIndex: record.leafIndex)
-        else { throw Problem(503, "log_incomplete", "Leaf \(record.leafIndex) or its content is missing; restore the database.") }
+        guard let leaf = try unit.entry(at: record.leafIndex),
+          let content = try unit.content(leafIndex: record.leafIndex)
+        else {
+          throw Problem(
+            503, "log_incomplete", "Leaf \(record.leafIndex) or its content is missing; restore the database.")
+        }
         let signed = try Self.evidence(content.content, leaf: leaf, genesis: genesis, in: &unit)
         recovered.append((record, leaf, content, signed))
       }
@@ -131,7 +135,8 @@ public actor Gate<Store: UnitStore> {
     for (record, leaf, content, signed) in unfinished {
       let (decoded, decidedAt) = try Leaf.decode(leaf)
       guard case .authorized(let authorized) = decoded, let module = modules[authorized.audience] else {
-        throw Problem(503, "log_incomplete", "Leaf \(record.leafIndex) is not what its command says; restore the database.")
+        throw Problem(
+          503, "log_incomplete", "Leaf \(record.leafIndex) is not what its command says; restore the database.")
       }
       let context = CommandContext(id: record.id, principal: signed.principal, decidedAt: decidedAt)
       commands.append(
@@ -202,7 +207,8 @@ public actor Gate<Store: UnitStore> {
         queue.removeLast()
         continuation.resume(
           throwing: Problem(
-            503, error.code.description, "Too many requests are waiting; send it again later.", headers: ["Retry-After": "1"]))
+            503, error.code.description, "Too many requests are waiting; send it again later.",
+            headers: ["Retry-After": "1"]))
       }
     }
   }

@@ -57,10 +57,12 @@ public struct IdentityModule<Unit: PrincipalStore>: CommandModule {
       }
       guard agent.thumbprint == thumbprint else {
         throw Problem(
-          422, "thumbprint_mismatch", "The agent enrolled another key; compare the thumbprint with the agent's operator.")
+          422, "thumbprint_mismatch",
+          "The agent enrolled another key; compare the thumbprint with the agent's operator.")
       }
       guard agent.status == .pending else {
-        throw Problem(409, "agent_not_pending", "The agent is \(agent.status.rawValue); only a pending one is approved.")
+        throw Problem(
+          409, "agent_not_pending", "The agent is \(agent.status.rawValue); only a pending one is approved.")
       }
     case .revoke(let id):
       let agent = try agent(id, for: signer, in: &unit)

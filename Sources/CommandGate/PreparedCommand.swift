@@ -9,7 +9,8 @@ package struct PreparedCommand<Unit>: Sendable {
   /// T1: checks and reserves.
   package let reserve: @Sendable (CommandContext, inout Unit) throws -> Void
   /// T2: has the module's own verifier mint the seal, and carries the command out.
-  package let apply: @Sendable (AuthorizedCommand, [MerkleHash], AcceptedCheckpoint, Timestamp, inout Unit) throws -> JSONObject
+  package let apply:
+    @Sendable (AuthorizedCommand, [MerkleHash], AcceptedCheckpoint, Timestamp, inout Unit) throws -> JSONObject
   /// Gives back what was reserved.
   package let release: @Sendable (CommandContext, inout Unit) throws -> Void
 
@@ -28,6 +29,8 @@ package struct PreparedCommand<Unit>: Sendable {
 }
 
 /// Opens the existential so that a module of any kind can prepare a command.
-package func prepare<Unit>(_ module: any CommandModule<Unit>, _ signed: SignedCommand) throws(Problem) -> PreparedCommand<Unit> {
+package func prepare<Unit>(_ module: any CommandModule<Unit>, _ signed: SignedCommand) throws(Problem)
+  -> PreparedCommand<Unit>
+{
   try PreparedCommand(module, signed)
 }

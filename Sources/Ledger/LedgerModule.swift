@@ -61,7 +61,8 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
     accounts.reserveCapacity(entries.count)
     for entry in entries {
       guard var account = try unit.account(entry.account), account.tenant == principal.tenant else {
-        throw Problem(422, "account_not_found", "There is no account '\(entry.account)' in this tenant; check its identifier.")
+        throw Problem(
+          422, "account_not_found", "There is no account '\(entry.account)' in this tenant; check its identifier.")
       }
       guard account.currency == entry.money.currency else {
         throw Problem(
@@ -112,7 +113,8 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
   private func captured(_ hold: Hold, _ amount: JSONValue?) throws(Problem) -> [Entry] {
     guard let amount else { return hold.entries }
     guard hold.entries.count == 2 else {
-      throw Problem(422, "capture_not_divisible", "A hold of more than two entries is captured whole; leave 'amount' out.")
+      throw Problem(
+        422, "capture_not_divisible", "A hold of more than two entries is captured whole; leave 'amount' out.")
     }
     let money = try Money(amount: amount, currency: hold.entries[0].money.currency)
     guard money.minorUnits <= hold.entries[0].money.minorUnits else {
@@ -222,7 +224,8 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
   private static func sum(_ a: Int64, _ b: Int64) throws(Problem) -> Int64 {
     let (sum, overflow) = a.addingReportingOverflow(b)
     guard !overflow else {
-      throw Problem(422, "account_total_too_large", "The account's totals would exceed what 64 bits hold; open a new account.")
+      throw Problem(
+        422, "account_total_too_large", "The account's totals would exceed what 64 bits hold; open a new account.")
     }
     return sum
   }

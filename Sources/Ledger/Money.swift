@@ -63,7 +63,8 @@ public struct Money: Hashable, Sendable {
     case .string(let text): units = try Self.parse(text, currency)
     default:
       throw Problem(
-        422, "amount_malformed", "Write the amount as a decimal string such as \"12.50\", or as an integer of minor units.")
+        422, "amount_malformed",
+        "Write the amount as a decimal string such as \"12.50\", or as an integer of minor units.")
     }
     guard units > 0 || (allowZero && units == 0) else {
       throw Problem(422, "amount_not_positive", "An amount must be greater than zero; the side says which way it goes.")
@@ -87,7 +88,8 @@ public struct Money: Hashable, Sendable {
     let fraction = parts.count == 2 ? Array(parts[1]) : []
     guard fraction.count <= currency.exponent else {
       throw Problem(
-        422, "amount_excess_precision", "\(currency) has \(currency.exponent) digits after the decimal point; write no more.")
+        422, "amount_excess_precision",
+        "\(currency) has \(currency.exponent) digits after the decimal point; write no more.")
     }
     let digits = whole + fraction + Array(repeating: UInt8(ascii: "0"), count: currency.exponent - fraction.count)
     var units: Int64 = 0

@@ -71,7 +71,8 @@ public struct SealBundle: Sendable {
       var reader = try ObjectReader(value, "the seal")
       guard let sealed = reader.optional("sealed") else {
         throw Problem(
-          403, "seal_missing", "The ledger takes sealed commands only; submit the command to the gate and hand over its receipt.")
+          403, "seal_missing",
+          "The ledger takes sealed commands only; submit the command to the gate and hand over its receipt.")
       }
       self.sealed = try Part(sealed)
       enrolment = try reader.optional("enrolment").map { try Part($0) }

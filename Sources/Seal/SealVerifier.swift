@@ -169,7 +169,8 @@ public final class SealVerifier: Sendable {
   private func verified(_ note: UnverifiedCheckpoint) throws(Problem) -> VerifiedCheckpoint {
     guard let checkpoint = try? note.verified(by: logKeys), checkpoint.checkpoint.hasOrigin(origin) else {
       throw Problem(
-        403, "seal_checkpoint_untrusted", "The checkpoint is not signed by a log key that this module knows; take it from /log/checkpoint.")
+        403, "seal_checkpoint_untrusted",
+        "The checkpoint is not signed by a log key that this module knows; take it from /log/checkpoint.")
     }
     return checkpoint
   }
@@ -179,7 +180,8 @@ public final class SealVerifier: Sendable {
     do { leaf = try Leaf.decode(bytes).leaf } catch { throw Self.malformed }
     guard case .authorized(let authorized) = leaf else {
       throw Problem(
-        403, "seal_not_authorized", "Only a leaf of type authorized carries a command; this one records something else.")
+        403, "seal_not_authorized", "Only a leaf of type authorized carries a command; this one records something else."
+      )
     }
     guard authorized.audience == audience, authorized.environment == environment else {
       throw Problem(
@@ -200,14 +202,17 @@ public final class SealVerifier: Sendable {
   }
 
   private func included(_ leaf: [UInt8], at index: UInt64, under head: TreeHead, by proof: [MerkleHash]) -> Bool {
-    (try? MerkleProof.verifyInclusion(leafHash: .leaf(leaf), index: index, size: head.size, proof: proof, root: head.root)) != nil
+    (try? MerkleProof.verifyInclusion(
+      leafHash: .leaf(leaf), index: index, size: head.size, proof: proof, root: head.root)) != nil
   }
 
   private static let inconsistent = Problem(
     403, "seal_checkpoint_inconsistent", "The checkpoint does not belong to the history that this module has accepted.")
-  private static let malformed = Problem(400, "seal_malformed", "The leaf cannot be decoded; docs/leaf-format.md has its layout.")
+  private static let malformed = Problem(
+    400, "seal_malformed", "The leaf cannot be decoded; docs/leaf-format.md has its layout.")
   private static let mismatch = Problem(
-    403, "seal_commitment_mismatch", "The leaf does not commit to this command; hand over the content and salt that belong to it.")
+    403, "seal_commitment_mismatch",
+    "The leaf does not commit to this command; hand over the content and salt that belong to it.")
   private static let notIncluded = Problem(
     403, "seal_not_included", "The inclusion proof does not lead from this leaf to the signed root.")
 }

@@ -27,7 +27,9 @@ public struct UnverifiedCommand: Sendable {
   ///   - key: that key.
   ///   - now: the verifier's clock.
   /// - Throws: a `signature_…`, `digest_…`, `key_…` or `idempotency_key_…` problem.
-  public func verified(by principal: Principal, key: VerificationKey, at now: Timestamp) throws(Problem) -> SignedCommand {
+  public func verified(by principal: Principal, key: VerificationKey, at now: Timestamp) throws(Problem)
+    -> SignedCommand
+  {
     let verified: VerifiedSignedRequest
     do { verified = try request.verified(with: key, body: body, now: now) } catch { throw Problem(error) }
     guard let target = message.target else {
@@ -88,7 +90,8 @@ public struct SignedCommand: Sendable {
   /// The key of draft-ietf-httpapi-idempotency-key-header: a Structured Fields string. A bare token is taken too,
   /// since many clients send one.
   private static func idempotencyKey(_ value: String) throws(Problem) -> String {
-    let bare = value.hasPrefix("\"") && value.hasSuffix("\"") && value.utf8.count > 2 ? value.dropFirst().dropLast() : value[...]
+    let bare =
+      value.hasPrefix("\"") && value.hasSuffix("\"") && value.utf8.count > 2 ? value.dropFirst().dropLast() : value[...]
     guard (1...128).contains(bare.utf8.count),
       bare.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") })
     else {

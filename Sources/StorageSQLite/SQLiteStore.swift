@@ -1,15 +1,15 @@
-public import CommandGate
+import CommandGate
 import Foundation
 import GRDB
 import TransparencyLog
 
 /// The embedded storage: one SQLite database in WAL mode with `synchronous=FULL`, and one connection that writes and
 /// checkpoints (SQLite before 3.51.3 may corrupt a WAL that two connections reset).
-public final class SQLiteStore: UnitStore {
+package final class SQLiteStore: UnitStore {
   private let queue: DatabaseQueue
 
   /// How a database is opened.
-  public enum Mode: Sendable {
+  package enum Mode: Sendable {
     /// By the daemon: created where it does not exist.
     case readWrite
     /// By any other process: nothing is written.
@@ -18,7 +18,7 @@ public final class SQLiteStore: UnitStore {
 
   /// Opens a database.
   /// - Throws: ``StorageError`` when the file is no database of ours, or the durability asked for is not given.
-  public init(path: String, mode: Mode = .readWrite) throws {
+  package init(path: String, mode: Mode = .readWrite) throws {
     var configuration = Configuration()
     configuration.label = "trustcore.sqlite"
     configuration.readonly = mode == .readOnly
@@ -52,7 +52,9 @@ public final class SQLiteStore: UnitStore {
     guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2,
       try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal"
     else { throw StorageError("SQLite does not give synchronous=FULL in WAL mode: move the state to a local disk") }
-    if try Int.fetchOne(db, sql: "PRAGMA user_version") == 0, try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") == 0 {
+    if try Int.fetchOne(db, sql: "PRAGMA user_version") == 0,
+      try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") == 0
+    {
       try db.inTransaction {
         try db.execute(sql: Schema.sql)
         try db.execute(sql: "PRAGMA user_version = \(Schema.version)")
@@ -69,7 +71,7 @@ public final class SQLiteStore: UnitStore {
   }
 
   /// Runs `body` in one durable transaction on the writer's own queue.
-  public func write<Result: Sendable>(
+  package func write<Result: Sendable>(
     _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
   ) async throws -> Result {
     try await queue.write { db in
@@ -79,7 +81,7 @@ public final class SQLiteStore: UnitStore {
   }
 
   /// Runs `body` on a consistent view; a write inside it is an error.
-  public func read<Result: Sendable>(
+  package func read<Result: Sendable>(
     _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
   ) async throws -> Result {
     try await queue.read { db in
@@ -89,7 +91,7 @@ public final class SQLiteStore: UnitStore {
   }
 
   /// As ``read(_:)``, on the calling thread.
-  public func readBlocking<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
+  package func readBlocking<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
     try queue.read { db in
       var unit = SQLiteUnit(db)
       return try body(&unit)
@@ -97,17 +99,17 @@ public final class SQLiteStore: UnitStore {
   }
 
   /// What SQLite itself finds wrong with the file; empty when nothing.
-  public func integrityFindings() throws -> [String] {
+  package func integrityFindings() throws -> [String] {
     try queue.read { db in try String.fetchAll(db, sql: "PRAGMA integrity_check") }.filter { $0 != "ok" }
   }
 
   /// Folds the WAL into the database and closes it.
-  public func close() throws { try queue.close() }
+  package func close() throws { try queue.close() }
 }
 
 /// Why the storage cannot be used.
-public struct StorageError: Error, Sendable, CustomStringConvertible {
+package struct StorageError: Error, Sendable, CustomStringConvertible {
   /// What is wrong and what to do.
-  public let description: String
+  package let description: String
   init(_ description: String) { self.description = description }
 }

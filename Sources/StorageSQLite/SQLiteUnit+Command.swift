@@ -1,22 +1,22 @@
-public import CommandGate
+package import CommandGate
 import Foundation
 import GRDB
-public import Seal
+package import Seal
 
 extension SQLiteUnit: CommandStore {
-  public mutating func command(idempotency: [UInt8]) throws -> CommandRecord? {
+  package mutating func command(idempotency: [UInt8]) throws -> CommandRecord? {
     try first("SELECT * FROM command WHERE idempotency = ?", [Data(idempotency)], Self.command)
   }
 
-  public mutating func command(id: CommandID) throws -> CommandRecord? {
+  package mutating func command(id: CommandID) throws -> CommandRecord? {
     try first("SELECT * FROM command WHERE id = ?", [Data(id.bytes)], Self.command)
   }
 
-  public mutating func command(leafIndex: UInt64) throws -> CommandRecord? {
+  package mutating func command(leafIndex: UInt64) throws -> CommandRecord? {
     try first("SELECT * FROM command WHERE leaf_index = ?", [Int64(clamping: leafIndex)], Self.command)
   }
 
-  public mutating func unfinished() throws -> [CommandRecord] {
+  package mutating func unfinished() throws -> [CommandRecord] {
     try all("SELECT * FROM command WHERE state = 'authorized' ORDER BY leaf_index", [], Self.command)
   }
 
@@ -30,7 +30,7 @@ extension SQLiteUnit: CommandStore {
       result: [UInt8](row[8] as Data))
   }
 
-  public mutating func insert(_ command: CommandRecord) throws {
+  package mutating func insert(_ command: CommandRecord) throws {
     try run(
       """
       INSERT INTO command (leaf_index, id, idempotency, digest, principal, state, outcome_index, checkpoint_size, result)
@@ -43,7 +43,7 @@ extension SQLiteUnit: CommandStore {
       ])
   }
 
-  public mutating func update(_ command: CommandRecord) throws {
+  package mutating func update(_ command: CommandRecord) throws {
     try runOnce(
       "UPDATE command SET state = ?, outcome_index = ?, checkpoint_size = ?, result = ? WHERE leaf_index = ?",
       [
@@ -52,13 +52,13 @@ extension SQLiteUnit: CommandStore {
       ])
   }
 
-  public mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws {
+  package mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws {
     try run(
       "INSERT INTO content (idx, salt, content) VALUES (?, ?, ?)",
       [Int64(leafIndex), Data(content.salt), Data(content.content)])
   }
 
-  public mutating func content(leafIndex: UInt64) throws -> SaltedContent? {
+  package mutating func content(leafIndex: UInt64) throws -> SaltedContent? {
     try first("SELECT salt, content FROM content WHERE idx = ?", [Int64(clamping: leafIndex)]) { row in
       SaltedContent(salt: [UInt8](row[0] as Data), content: [UInt8](row[1] as Data))
     }

@@ -1,19 +1,19 @@
 import Foundation
 import GRDB
-public import Ledger
+package import Ledger
 import Wire
 
 extension SQLiteUnit: LedgerStore {
-  public mutating func account(_ id: String) throws -> Account? {
+  package mutating func account(_ id: String) throws -> Account? {
     try first("SELECT * FROM account WHERE id = ?", [id], Self.account)
   }
 
-  public mutating func accounts(owner: String) throws -> [Account] {
+  package mutating func accounts(owner: String) throws -> [Account] {
     try all("SELECT * FROM account WHERE owner = ? ORDER BY id", [owner], Self.account)
   }
 
   /// Every account, by identifier.
-  public func accounts() throws -> [Account] { try all("SELECT * FROM account ORDER BY id", [], Self.account) }
+  package func accounts() throws -> [Account] { try all("SELECT * FROM account ORDER BY id", [], Self.account) }
 
   private static func account(_ row: Row) throws -> Account {
     Account(
@@ -22,7 +22,7 @@ extension SQLiteUnit: LedgerStore {
       creditsPosted: row[7], debitsPending: row[8], creditsPending: row[9])
   }
 
-  public mutating func insert(_ account: Account) throws {
+  package mutating func insert(_ account: Account) throws {
     try run(
       """
       INSERT INTO account (id, tenant, owner, currency, kind, overdraft_limit, debits_posted, credits_posted,
@@ -35,7 +35,7 @@ extension SQLiteUnit: LedgerStore {
       ])
   }
 
-  public mutating func update(_ account: Account) throws {
+  package mutating func update(_ account: Account) throws {
     try runOnce(
       """
       UPDATE account SET debits_posted = ?, credits_posted = ?, debits_pending = ?, credits_pending = ? WHERE id = ?
@@ -43,12 +43,12 @@ extension SQLiteUnit: LedgerStore {
       [account.debitsPosted, account.creditsPosted, account.debitsPending, account.creditsPending, account.id])
   }
 
-  public mutating func hold(_ id: String) throws -> Hold? {
+  package mutating func hold(_ id: String) throws -> Hold? {
     try first("SELECT * FROM hold WHERE id = ?", [id], Self.hold)
   }
 
   /// Every hold, by identifier.
-  public func holds() throws -> [Hold] { try all("SELECT * FROM hold ORDER BY id", [], Self.hold) }
+  package func holds() throws -> [Hold] { try all("SELECT * FROM hold ORDER BY id", [], Self.hold) }
 
   private static func hold(_ row: Row) throws -> Hold {
     Hold(
@@ -56,23 +56,23 @@ extension SQLiteUnit: LedgerStore {
       expiresAt: row[4], state: try decoded(Hold.State(rawValue: row[5]), "hold state"))
   }
 
-  public mutating func insert(_ hold: Hold) throws {
+  package mutating func insert(_ hold: Hold) throws {
     try run(
       "INSERT INTO hold (id, tenant, owner, entries, expires_at, state) VALUES (?, ?, ?, ?, ?, ?)",
       [hold.id, hold.tenant, hold.owner, Data(Self.encoded(hold.entries)), hold.expiresAt, hold.state.rawValue])
   }
 
-  public mutating func setState(_ state: Hold.State, ofHold id: String) throws {
+  package mutating func setState(_ state: Hold.State, ofHold id: String) throws {
     try runOnce("UPDATE hold SET state = ? WHERE id = ?", [state.rawValue, id])
   }
 
-  public mutating func heldExpiring(atOrBefore moment: Int64, limit: Int) throws -> [String] {
+  package mutating func heldExpiring(atOrBefore moment: Int64, limit: Int) throws -> [String] {
     try all(
       "SELECT id FROM hold WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?", [moment, limit]
     ) { $0[0] }
   }
 
-  public mutating func post(_ entries: [Entry], leafIndex: UInt64) throws {
+  package mutating func post(_ entries: [Entry], leafIndex: UInt64) throws {
     for (position, entry) in entries.enumerated() {
       try run(
         "INSERT INTO posting (leaf_index, position, account, side, amount, currency) VALUES (?, ?, ?, ?, ?, ?)",
@@ -83,7 +83,7 @@ extension SQLiteUnit: LedgerStore {
     }
   }
 
-  public mutating func postings(leafIndex: UInt64) throws -> [Entry] {
+  package mutating func postings(leafIndex: UInt64) throws -> [Entry] {
     let rows = try all(
       "SELECT account, side, amount, currency, position FROM posting WHERE leaf_index = ? ORDER BY position",
       [Int64(clamping: leafIndex)]
@@ -98,7 +98,12 @@ extension SQLiteUnit: LedgerStore {
 
   private static func encoded(_ entries: [Entry]) -> [UInt8] {
     JSONValue.array(
-      entries.map { [.string($0.account), .string($0.side.rawValue), .integer($0.money.minorUnits), .string($0.money.currency.code)] }
+      entries.map {
+        [
+          .string($0.account), .string($0.side.rawValue), .integer($0.money.minorUnits),
+          .string($0.money.currency.code),
+        ]
+      }
     ).canonical()
   }
 

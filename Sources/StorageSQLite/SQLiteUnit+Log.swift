@@ -1,9 +1,9 @@
 import Foundation
 import GRDB
-public import TransparencyLog
+package import TransparencyLog
 
 extension SQLiteUnit: LogStore {
-  public mutating func appendEntries(firstIndex: UInt64, _ entries: [[UInt8]]) throws {
+  package mutating func appendEntries(firstIndex: UInt64, _ entries: [[UInt8]]) throws {
     let next = try first("SELECT coalesce(max(idx) + 1, 0) FROM log_entry", []) { $0[0] as Int64 }
     guard next == Int64(exactly: firstIndex) else {
       throw LogError(.outOfOrder, "entry \(firstIndex) does not continue the log: restart the server")
@@ -16,11 +16,11 @@ extension SQLiteUnit: LogStore {
     }
   }
 
-  public func entry(at index: UInt64) throws -> [UInt8]? {
+  package func entry(at index: UInt64) throws -> [UInt8]? {
     try first("SELECT leaf FROM log_entry WHERE idx = ?", [Int64(clamping: index)]) { [UInt8]($0[0] as Data) }
   }
 
-  public func entries(in range: Range<UInt64>) throws -> [[UInt8]] {
+  package func entries(in range: Range<UInt64>) throws -> [[UInt8]] {
     let entries = try all(
       "SELECT leaf FROM log_entry WHERE idx >= ? AND idx < ? ORDER BY idx",
       [Int64(clamping: range.lowerBound), Int64(clamping: range.upperBound)]
@@ -29,7 +29,7 @@ extension SQLiteUnit: LogStore {
     return entries
   }
 
-  public mutating func writeTiles(_ tiles: [Tile]) throws {
+  package mutating func writeTiles(_ tiles: [Tile]) throws {
     for tile in tiles {
       guard let position = Self.position(tile.level, tile.index) else {
         throw LogError(.tooLarge, "tile \(tile.level)/\(tile.index) lies beyond what the database can hold")
@@ -46,7 +46,7 @@ extension SQLiteUnit: LogStore {
     }
   }
 
-  public func tile(level: Int, index: UInt64) throws -> [UInt8]? {
+  package func tile(level: Int, index: UInt64) throws -> [UInt8]? {
     guard let position = Self.position(level, index) else { return nil }
     return try first("SELECT hashes FROM log_tile WHERE position = ?", [position]) { [UInt8]($0[0] as Data) }
   }
@@ -56,15 +56,16 @@ extension SQLiteUnit: LogStore {
     (0...7).contains(level) && index < 1 << 56 ? Int64(level) << 56 | Int64(index) : nil
   }
 
-  public func head() throws -> TreeHead? {
+  package func head() throws -> TreeHead? {
     try first("SELECT size, root FROM log_head WHERE id = 0", []) { row in
       TreeHead(size: try unsigned(row[0], "size"), root: try decoded(MerkleHash(row[1] as Data), "root"))
     }
   }
 
-  public mutating func setHead(_ head: TreeHead) throws {
+  package mutating func setHead(_ head: TreeHead) throws {
     if let present = try self.head(), head.size <= present.size, head != present {
-      throw LogError(.outOfOrder, "a head of \(head.size) leaves does not follow one of \(present.size): restart the server")
+      throw LogError(
+        .outOfOrder, "a head of \(head.size) leaves does not follow one of \(present.size): restart the server")
     }
     try run(
       """
@@ -73,15 +74,15 @@ extension SQLiteUnit: LogStore {
       """, [Int64(head.size), Data(head.root.bytes)])
   }
 
-  public func checkpoint(size: UInt64) throws -> String? {
+  package func checkpoint(size: UInt64) throws -> String? {
     try first("SELECT note FROM log_checkpoint WHERE size = ?", [Int64(clamping: size)]) { $0[0] }
   }
 
-  public func latestCheckpoint() throws -> String? {
+  package func latestCheckpoint() throws -> String? {
     try first("SELECT note FROM log_checkpoint ORDER BY size DESC LIMIT 1", []) { $0[0] }
   }
 
-  public mutating func putCheckpoint(size: UInt64, _ note: String) throws {
+  package mutating func putCheckpoint(size: UInt64, _ note: String) throws {
     // The same head may be signed again after a crash; Ed25519 then gives the same note.
     try run("INSERT OR REPLACE INTO log_checkpoint (size, note) VALUES (?, ?)", [Int64(size), note])
   }

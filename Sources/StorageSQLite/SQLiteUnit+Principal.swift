@@ -1,18 +1,18 @@
-public import AgentIdentity
+package import AgentIdentity
 import Foundation
 import GRDB
 
 extension SQLiteUnit: PrincipalStore {
-  public mutating func principal(id: String) throws -> Principal? {
+  package mutating func principal(id: String) throws -> Principal? {
     try first("SELECT * FROM principal WHERE id = ?", [id], Self.principal)
   }
 
-  public mutating func principal(thumbprint: String) throws -> Principal? {
+  package mutating func principal(thumbprint: String) throws -> Principal? {
     try first("SELECT * FROM principal WHERE thumbprint = ?", [thumbprint], Self.principal)
   }
 
   /// Every principal, by identifier.
-  public func principals() throws -> [Principal] {
+  package func principals() throws -> [Principal] {
     try all("SELECT * FROM principal ORDER BY id", [], Self.principal)
   }
 
@@ -24,7 +24,7 @@ extension SQLiteUnit: PrincipalStore {
       enrolmentIndex: try unsigned(row[7], "enrolment index"))
   }
 
-  public mutating func insert(_ principal: Principal) throws {
+  package mutating func insert(_ principal: Principal) throws {
     try run(
       """
       INSERT INTO principal (id, kind, tenant, owner, thumbprint, key, status, enrolment_index)
@@ -36,18 +36,18 @@ extension SQLiteUnit: PrincipalStore {
       ])
   }
 
-  public mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
+  package mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
     try runOnce(
       "UPDATE principal SET status = ?, enrolment_index = ? WHERE id = ?", [status.rawValue, Int64(enrolmentIndex), id])
   }
 
-  public mutating func invitation(digest: [UInt8]) throws -> Invitation? {
+  package mutating func invitation(digest: [UInt8]) throws -> Invitation? {
     try first("SELECT owner, tenant FROM invitation WHERE digest = ?", [Data(digest)]) { row in
       Invitation(digest: digest, owner: row[0], tenant: row[1])
     }
   }
 
-  public mutating func insert(_ invitation: Invitation) throws {
+  package mutating func insert(_ invitation: Invitation) throws {
     try run(
       "INSERT INTO invitation (digest, owner, tenant) VALUES (?, ?, ?)",
       [Data(invitation.digest), invitation.owner, invitation.tenant])

@@ -2,7 +2,7 @@ import CommandGate
 import GRDB
 
 /// A unit of work on the database: every store protocol of the domains, in one transaction.
-public struct SQLiteUnit {
+package struct SQLiteUnit {
   let db: Database
 
   init(_ db: Database) { self.db = db }
@@ -14,7 +14,9 @@ public struct SQLiteUnit {
   }
 
   /// The first row of a query whose compiled form is kept.
-  func first<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws -> Value? {
+  func first<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws
+    -> Value?
+  {
     let statement = try db.cachedStatement(sql: "\(sql)")
     let rows = try Row.fetchCursor(statement, arguments: arguments)
     guard let row = try rows.next() else { return nil }
@@ -22,7 +24,9 @@ public struct SQLiteUnit {
   }
 
   /// Every row of a query whose compiled form is kept.
-  func all<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws -> [Value] {
+  func all<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws
+    -> [Value]
+  {
     let statement = try db.cachedStatement(sql: "\(sql)")
     let rows = try Row.fetchCursor(statement, arguments: arguments)
     var values: [Value] = []
@@ -37,7 +41,7 @@ public struct SQLiteUnit {
   }
 
   /// Runs `body` so that its writes are undone when it throws.
-  public mutating func savepoint<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
+  package mutating func savepoint<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
     try run("SAVEPOINT command", [])
     do {
       let result = try body(&self)

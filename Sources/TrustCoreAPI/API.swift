@@ -78,7 +78,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       Route("GET", "/healthz", "health", "Whether the process answers.", access: .open, content: .json("Health")) { _ in
         APIResponse(["status": "ok"])
       },
-      Route("GET", "/readyz", "readiness", "Whether commands are taken.", access: .open, content: .json("Health")) { _ in
+      Route("GET", "/readyz", "readiness", "Whether commands are taken.", access: .open, content: .json("Health")) {
+        _ in
         switch await parts.gate.mode {
         case .running: return APIResponse(["status": "ready"])
         case .readOnly(let why): throw Problem(503, "log_read_only", "Commands are refused: \(why).")

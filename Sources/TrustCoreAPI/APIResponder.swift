@@ -126,7 +126,10 @@ public struct APIResponder: HTTPResponder {
     for (name, value) in answer.headers {
       if let name = HTTPField.Name(name) { fields[name] = value }
     }
-    let body = withoutBody ? ResponseBody(contentLength: answer.body.count) { writer in try await writer.finish(nil) } : ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body))
+    let body =
+      withoutBody
+      ? ResponseBody(contentLength: answer.body.count) { writer in try await writer.finish(nil) }
+      : ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body))
     return Response(status: .init(code: answer.status), headers: fields, body: body)
   }
 }

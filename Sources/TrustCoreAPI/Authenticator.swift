@@ -47,7 +47,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
         401, "signature_missing", "Sign the request with your enrolled key as RFC 9421 describes; see /openapi.json.")
     }
     guard request.values("idempotency-key").count == 1 else {
-      throw Problem(400, "idempotency_key_missing", "Send one Idempotency-Key, new for each command and the same for its repeats.")
+      throw Problem(
+        400, "idempotency_key_missing", "Send one Idempotency-Key, new for each command and the same for its repeats.")
     }
     let message = HTTPMessage(
       issuer.target(of: request), headers: request.fields.map { HTTPMessage.Field($0.name, $0.value) })
@@ -58,7 +59,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
     let token = try token(in: signed.authorization, scheme: "DPoP", at: now)
     guard token.thumbprint == known.principal.thumbprint, token.client == known.principal.id else {
       throw Problem(
-        401, "token_key_mismatch", "The access token is bound to another key; use the token that was issued to this one.",
+        401, "token_key_mismatch",
+        "The access token is bound to another key; use the token that was issued to this one.",
         headers: ["WWW-Authenticate": "DPoP error=\"invalid_token\""])
     }
     let replay = ReplayCache.Key(scope: "command", thumbprint: token.thumbprint, context: "", id: signed.nonce)
@@ -82,7 +84,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
     if let known = caches.withLock({ $0.principals[thumbprint] }) { return known }
     let principal = try await store.read { unit in try unit.principal(thumbprint: thumbprint) }
     guard let principal, let key = try? JWK(try JSONValue(parsing: principal.key)).key else {
-      throw Problem(401, "key_unknown", "No principal has this key; 'keyid' is the RFC 7638 thumbprint of an enrolled one.")
+      throw Problem(
+        401, "key_unknown", "No principal has this key; 'keyid' is the RFC 7638 thumbprint of an enrolled one.")
     }
     let known = Known(principal: principal, key: key)
     // Only active principals are kept; one that is revoked later is refused where the command is decided.
@@ -99,7 +102,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
     switch principal.status {
     case .active: return
     case .pending:
-      throw Problem(403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
+      throw Problem(
+        403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
     case .revoked: throw Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
     }
   }
@@ -192,7 +196,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
     let parts = (request.single("authorization") ?? "").split(separator: " ", maxSplits: 1)
     guard parts.count == 2, parts[0].lowercased() == "bearer" else {
       throw Problem(
-        401, "token_missing", "Send the token as 'Authorization: Bearer <token>'.", headers: ["WWW-Authenticate": "Bearer"])
+        401, "token_missing", "Send the token as 'Authorization: Bearer <token>'.",
+        headers: ["WWW-Authenticate": "Bearer"])
     }
     return String(parts[1])
   }
@@ -258,7 +263,8 @@ struct Issuer: Sendable {
       let jwt = try UnverifiedJWT(text).verified(
         with: signer.publicJWK, allowed: [signer.algorithm],
         expectations: JWTExpectations(
-          type: "at+jwt", issuer: url, audience: url, leeway: 0, maximumLifetime: Self.lifetime, required: ["sub", "jti"]),
+          type: "at+jwt", issuer: url, audience: url, leeway: 0, maximumLifetime: Self.lifetime,
+          required: ["sub", "jti"]),
         now: now)
       guard let client = jwt.claims.subject, let thumbprint = jwt.claims.all["cnf"]?.object?["jkt"]?.string else {
         throw JOSEError(.claimInvalid, "the token is bound to no key")

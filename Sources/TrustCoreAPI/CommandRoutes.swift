@@ -54,12 +54,14 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
         let receipt = try await gate.submit(signed, to: audience)
         if audience == "identity", let id = request.parameters["id"] { authenticator.forget(id) }
         return APIResponse(
-          success, receipt.json, headers: [("location", "/v1/receipts/\(receipt.command.id)"), ("cache-control", "no-store")])
+          success, receipt.json,
+          headers: [("location", "/v1/receipts/\(receipt.command.id)"), ("cache-control", "no-store")])
       }
     }
     return [
       command(
-        "/v1/agents/{id}/approve", "approveAgent", "The owner vouches for an agent's key.", "AgentApproval", to: "identity"),
+        "/v1/agents/{id}/approve", "approveAgent", "The owner vouches for an agent's key.", "AgentApproval",
+        to: "identity"),
       command("/v1/agents/{id}/revoke", "revokeAgent", "Ends an agent for good.", "AgentRevocation", to: "identity"),
       command(
         "/v1/ledger/accounts", "openAccount", "Opens an account.", "AccountOpening", to: "ledger", success: 201),
@@ -68,7 +70,8 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       command(
         "/v1/ledger/holds", "authorizeHold", "Reserves balanced entries until they are captured, voided or expire.",
         "HoldAuthorization", to: "ledger", success: 201),
-      command("/v1/ledger/holds/{id}/capture", "captureHold", "Posts a hold, or a part of it.", "Capture", to: "ledger"),
+      command(
+        "/v1/ledger/holds/{id}/capture", "captureHold", "Posts a hold, or a part of it.", "Capture", to: "ledger"),
       command("/v1/ledger/holds/{id}/void", "voidHold", "Releases a hold.", "Void", to: "ledger"),
     ]
   }

@@ -10,9 +10,11 @@ struct LogRoutes<Store: UnitStore>: Sendable {
 
   var routes: [Route] {
     [
-      Route("GET", "/log/checkpoint", "logCheckpoint", "The newest signed checkpoint.", access: .open, content: .text) { _ in
+      Route("GET", "/log/checkpoint", "logCheckpoint", "The newest signed checkpoint.", access: .open, content: .text) {
+        _ in
         APIResponse(
-          200, contentType: "text/plain; charset=utf-8", body: Array(try note().utf8), headers: [("cache-control", "no-cache")])
+          200, contentType: "text/plain; charset=utf-8", body: Array(try note().utf8),
+          headers: [("cache-control", "no-cache")])
       },
       Route(
         "GET", "/log/tile/entries/{path...}", "logEntries", "An entry bundle (C2SP tlog-tiles).", access: .auditor,
@@ -31,7 +33,8 @@ struct LogRoutes<Store: UnitStore>: Sendable {
   }
 
   private static var notFound: Problem {
-    Problem(404, "tile_not_found", "The log has no such tile under its newest checkpoint; see C2SP tlog-tiles for paths.")
+    Problem(
+      404, "tile_not_found", "The log has no such tile under its newest checkpoint; see C2SP tlog-tiles for paths.")
   }
 
   private func published() throws -> UInt64 { try UnverifiedCheckpoint(try note()).claimed.size }

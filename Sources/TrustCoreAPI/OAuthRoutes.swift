@@ -75,7 +75,8 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
       }
     }
     let agent = Principal(
-      id: "agt_" + Base64.URL.encode(random.bytes(16)), kind: .agent, tenant: invitation.tenant, owner: invitation.owner,
+      id: "agt_" + Base64.URL.encode(random.bytes(16)), kind: .agent, tenant: invitation.tenant,
+      owner: invitation.owner,
       thumbprint: key.thumbprint, key: key.bareJSON.canonical(), status: .pending, enrolmentIndex: 0)
     try await gate.record { unit, _ in
       guard try unit.principal(thumbprint: agent.thumbprint) == nil else {
@@ -108,7 +109,9 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
         400, "invalid_client_metadata", why,
         extensions: ["error": "invalid_client_metadata", "error_description": .string(why)])
     }
-    guard let object = try JSONValue(parsing: body).object else { throw invalid("The client metadata must be a JSON object.") }
+    guard let object = try JSONValue(parsing: body).object else {
+      throw invalid("The client metadata must be a JSON object.")
+    }
     if let method = object["token_endpoint_auth_method"], method != "private_key_jwt" {
       throw invalid("'token_endpoint_auth_method' must be 'private_key_jwt'.")
     }
@@ -139,7 +142,10 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
     }
     guard form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
       let text = form["client_assertion"]
-    else { throw Self.invalidClient("send a 'client_assertion' of type urn:ietf:params:oauth:client-assertion-type:jwt-bearer") }
+    else {
+      throw Self.invalidClient(
+        "send a 'client_assertion' of type urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+    }
     let now = time.now()
     let principal = try await client(text, at: now)
     if let claimed = form["client_id"], claimed != principal.id {
@@ -241,7 +247,8 @@ struct FormBody {
       switch byte {
       case UInt8(ascii: "+"): bytes.append(0x20)
       case UInt8(ascii: "%"):
-        guard rest.count >= 2, let value = Hex.decode(String(decoding: rest.prefix(2), as: UTF8.self).lowercased()) else { return nil }
+        guard rest.count >= 2, let value = Hex.decode(String(decoding: rest.prefix(2), as: UTF8.self).lowercased())
+        else { return nil }
         bytes.append(contentsOf: value)
         rest = rest.dropFirst(2)
       default: bytes.append(byte)

@@ -28,7 +28,8 @@ enum OpenAPI {
 
   private static func operation(_ route: Route) -> JSONObject {
     var operation: JSONObject = [
-      "operationId": .string(route.operation), "summary": .string(route.summary), "responses": .object(responses(route)),
+      "operationId": .string(route.operation), "summary": .string(route.summary),
+      "responses": .object(responses(route)),
       "tags": [.string(tag(route.path))],
     ]
     let parameters = parameters(route)
@@ -83,7 +84,8 @@ enum OpenAPI {
       header("Content-Digest", "RFC 9530, with sha-256 or sha-512 of the body.")
       header(
         "Signature-Input",
-        "RFC 9421: covers @method, @target-uri, content-digest, content-type, idempotency-key and authorization; with created, nonce (16 to 128 characters) and keyid (the key's RFC 7638 thumbprint); expires at most 300 s after created; tag, if any, \"trustcore\".")
+        "RFC 9421: covers @method, @target-uri, content-digest, content-type, idempotency-key and authorization; with created, nonce (16 to 128 characters) and keyid (the key's RFC 7638 thumbprint); expires at most 300 s after created; tag, if any, \"trustcore\"."
+      )
       header("Signature", "RFC 9421.")
     case .dpop, .clientAssertion: header("DPoP", "RFC 9449 proof, new for each request.")
     case .open, .invitation, .auditor, .seal: break
@@ -129,7 +131,8 @@ enum OpenAPI {
     func refused(_ status: Int, _ description: String) {
       responses[String(status)] = ["description": .string(description), "content": problem]
     }
-    if case .none = route.body {} else {
+    if case .none = route.body {
+    } else {
       refused(400, "The request cannot be read.")
       refused(413, "The body is too large.")
       refused(415, "The body has another media type.")
@@ -158,7 +161,10 @@ enum OpenAPI {
       refused(404, "The ledger has no such command.")
       refused(409, "The command is being carried out.")
       refused(422, "The command breaks a rule.")
-    case .open: if !route.segments.isEmpty, case .rest = route.segments[route.segments.count - 1] { refused(404, "There is no such tile.") }
+    case .open:
+      if !route.segments.isEmpty, case .rest = route.segments[route.segments.count - 1] {
+        refused(404, "There is no such tile.")
+      }
     }
     refused(431, "The header fields are too large.")
     refused(500, "The server failed.")

@@ -171,7 +171,11 @@ public struct RouteTable: Sendable {
     var byCount: [Int: [Int]] = [:]
     var open: [Int] = []
     for (index, route) in routes.enumerated() {
-      if case .rest = route.segments.last { open.append(index) } else { byCount[route.segments.count, default: []].append(index) }
+      if case .rest = route.segments.last {
+        open.append(index)
+      } else {
+        byCount[route.segments.count, default: []].append(index)
+      }
     }
     self.byCount = byCount
     self.open = open

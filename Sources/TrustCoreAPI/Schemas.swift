@@ -45,9 +45,13 @@ enum Schemas {
   private static let requests: [(String, JSONValue)] = [
     (
       "Entry",
-      object(["account": text, "side": choice("debit", "credit"), "amount": amount, "currency": currency], closed: true)
+      object(
+        ["account": text, "side": choice("debit", "credit"), "amount": amount, "currency": currency], closed: true)
     ),
-    ("AgentApproval", object(["thumbprint": ["type": "string", "description": "RFC 7638, SHA-256, base64url."]], closed: true)),
+    (
+      "AgentApproval",
+      object(["thumbprint": ["type": "string", "description": "RFC 7638, SHA-256, base64url."]], closed: true)
+    ),
     ("AgentRevocation", object(["reason": memo], required: [], closed: true)),
     (
       "AccountOpening",
@@ -67,7 +71,8 @@ enum Schemas {
     ("Capture", object(["amount": amount], required: [], closed: true)),
     ("Void", object([:], closed: true)),
     (
-      "Seal", object(["sealed": reference("SealPart"), "enrolment": reference("SealPart")], required: ["sealed"], closed: true)
+      "Seal",
+      object(["sealed": reference("SealPart"), "enrolment": reference("SealPart")], required: ["sealed"], closed: true)
     ),
     ("SealPart", part),
     (
@@ -121,7 +126,8 @@ enum Schemas {
         ], required: ["command_id", "status", "leaf_index", "seal"])
     ),
     (
-      "SealedCommand", object(["command_id": text, "status": text, "leaf_index": integer, "result": ["type": "object"]])
+      "SealedCommand",
+      object(["command_id": text, "status": text, "leaf_index": integer, "result": ["type": "object"]])
     ),
     (
       "Agent",

@@ -113,7 +113,8 @@ public final class Daemon: Sendable {
       },
       logger: logger)
     services = [
-      GateService(gate: gate), HoldSweeper(gate: gate, store: store, ledger: ledger, time: time, logger: logger), application,
+      GateService(gate: gate), HoldSweeper(gate: gate, store: store, ledger: ledger, time: time, logger: logger),
+      application,
     ]
   }
 

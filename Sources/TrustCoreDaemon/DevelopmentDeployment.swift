@@ -61,11 +61,13 @@ struct DevelopmentDeployment {
     for certificate in [root, issuing, server] {
       events.append(
         EventRecord(
-          kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try certificate.fingerprint))]))
+          kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try certificate.fingerprint))])
+      )
     }
     events.append(
       EventRecord(
-        kind: "invitation.created", content: [
+        kind: "invitation.created",
+        content: [
           "owner": .string(owner.id), "tenant": .string(tenant), "digest": .string(Hex.encode(registration)),
         ]))
     let store = try SQLiteStore(path: state.database)
