@@ -77,6 +77,7 @@ public actor Gate<Store: UnitStore> {
   /// A published checkpoint that the database does not hold yet.
   private var unstored: UnverifiedCheckpoint?
   private var commitFailures = 0
+  private var isStopping = false
   /// The newest checkpoint as each module accepted it, by audience.
   private var accepted: [String: AcceptedCheckpoint] = [:]
   private let actions: AsyncStream<Sequencer.Action>
@@ -227,12 +228,15 @@ public actor Gate<Store: UnitStore> {
 
   /// Takes no more submissions and lets ``run()`` return once nothing is in flight.
   public func stop() {
+    isStopping = true
     if mode == .running { mode = .stopped }
     finishIfIdle()
   }
 
   private func finishIfIdle() {
-    if mode != .running, sequencer?.isIdle ?? true, unstored == nil { act.finish() }
+    guard isStopping else { return }
+    // A log that has halted finishes nothing.
+    if mode != .stopped || (sequencer?.isIdle ?? true) && unstored == nil { act.finish() }
   }
 
   /// Lets the state machine decide and hands on what it wants done.

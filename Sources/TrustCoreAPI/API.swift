@@ -29,6 +29,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
     public var auditorDigest: [UInt8]
     /// Counts HSM operations.
     public var custodian: any KeyCustodian
+    /// What kind of HSM it is; a deviation for development shows here by its loud name.
+    public var hsm: String
     /// The clock.
     public var time: any TimeSource
     /// Random bytes.
@@ -37,7 +39,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
     /// Collects the parts.
     public init(
       gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, genesis: Genesis, publicURL: String,
-      tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian, time: any TimeSource,
+      tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian, hsm: String, time: any TimeSource,
       random: any RandomSource
     ) {
       self.gate = gate
@@ -48,6 +50,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       self.tokenSigner = tokenSigner
       self.auditorDigest = auditorDigest
       self.custodian = custodian
+      self.hsm = hsm
       self.time = time
       self.random = random
     }
@@ -101,7 +104,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
         return APIResponse([
           "mode": .string(mode), "environment": .string(parts.genesis.environment),
           "trust_domain": .string(parts.genesis.trustDomain), "log_origin": .string(parts.genesis.origin),
-          "log_size": .integer(Int64(size)), "hsm": "developmentHSM",
+          "log_size": .integer(Int64(size)), "hsm": .string(parts.hsm),
           "hsm_operations": .integer(Int64(parts.custodian.operationCount)),
           "software_sha256": .string(Hex.encode(parts.genesis.softwareDigest)),
         ])

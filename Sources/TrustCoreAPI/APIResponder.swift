@@ -107,6 +107,10 @@ public struct APIResponder: HTTPResponder {
   private static func response(_ problem: Problem, _ requestID: String, of command: CommandRecord?) -> APIResponse {
     var headers = problem.headers.map { (name: $0.key, value: $0.value) }
     headers.append(("cache-control", "no-store"))
+    // RFC 9110 section 15.5.2: a 401 names a challenge.
+    if problem.status == 401, problem.headers["WWW-Authenticate"] == nil {
+      headers.append(("www-authenticate", "DPoP algs=\"ES256 EdDSA\""))
+    }
     var members = problem.members(requestID: requestID)
     if let command {
       members["command_id"] = .string(command.id.description)

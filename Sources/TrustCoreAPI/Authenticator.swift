@@ -120,7 +120,7 @@ final class Authenticator<Store: UnitStore>: Sendable {
     guard parts.count == 2 else {
       throw Problem(
         401, "token_missing", "Send the access token as 'Authorization: DPoP <token>'.",
-        headers: ["WWW-Authenticate": "DPoP algs=\"ES256 ES384 EdDSA\""])
+        headers: ["WWW-Authenticate": "DPoP \(Self.algorithms)"])
     }
     guard parts[0].lowercased() == scheme.lowercased() else {
       throw Problem(
@@ -157,19 +157,23 @@ final class Authenticator<Store: UnitStore>: Sendable {
 
   /// Verifies the one DPoP proof of a request and remembers it.
   func proof(_ request: APIRequest, accessToken: String?, at now: Timestamp) throws -> VerifiedDPoPProof {
-    guard let uri = HTTPURI(issuer.target(of: request).uri) else { throw Self.invalidProof("the URI cannot be read") }
+    // RFC 9449 section 5: at the authorization server, which takes no access token, it is an OAuth error.
+    let status = accessToken == nil ? 400 : 401
+    guard let uri = HTTPURI(issuer.target(of: request).uri) else {
+      throw Self.invalidProof("the URI cannot be read", status: status)
+    }
     let proof: VerifiedDPoPProof
     do {
       proof = try DPoPProof(fields: request.values("dpop"))
         .verified(DPoPExpectations(method: request.method, uri: uri, accessToken: accessToken), now: now)
     } catch {
-      throw Self.invalidProof(error.message)
+      throw Self.invalidProof(error.message, status: status)
     }
     guard proof.issuedAt.seconds >= started.seconds else {
-      throw Self.invalidProof("the proof is older than this server; make a new one")
+      throw Self.invalidProof("the proof is older than this server; make a new one", status: status)
     }
     try remember(proof.replayKey, in: proofs, until: proof.notAfter, at: now) {
-      Self.invalidProof("the proof was used before; make a new one for each request")
+      Self.invalidProof("the proof was used before; make a new one for each request", status: status)
     }
     return proof
   }
@@ -182,12 +186,14 @@ final class Authenticator<Store: UnitStore>: Sendable {
     }
   }
 
-  static func invalidProof(_ why: String) -> Problem {
+  static func invalidProof(_ why: String, status: Int = 401) -> Problem {
     Problem(
-      401, "invalid_dpop_proof", "The DPoP proof is refused: \(why).",
-      headers: ["WWW-Authenticate": "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 ES384 EdDSA\""],
+      status, "invalid_dpop_proof", "The DPoP proof is refused: \(why).",
+      headers: status == 401 ? ["WWW-Authenticate": "DPoP error=\"invalid_dpop_proof\", \(algorithms)"] : [:],
       extensions: ["error": "invalid_dpop_proof", "error_description": .string(why)])
   }
+
+  private static var algorithms: String { "algs=\"ES256 EdDSA\"" }
 
   // MARK: - Bearer tokens
 

@@ -71,7 +71,7 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
     if !request.values("dpop").isEmpty {
       let proof = try authenticator.proof(request, accessToken: nil, at: time.now())
       guard proof.thumbprint == key.thumbprint else {
-        throw Authenticator<Store>.invalidProof("it is made with another key than the one in 'jwks'")
+        throw Authenticator<Store>.invalidProof("it is made with another key than the one in 'jwks'", status: 400)
       }
     }
     let agent = Principal(
@@ -156,7 +156,7 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
     }
     let proof = try authenticator.proof(request, accessToken: nil, at: now)
     guard proof.thumbprint == principal.thumbprint else {
-      throw Authenticator<Store>.invalidProof("it must be made with the enrolled key")
+      throw Authenticator<Store>.invalidProof("it must be made with the enrolled key", status: 400)
     }
     let id = Base64.URL.encode(random.bytes(16))
     let issued = try await issuer.issue(to: principal, id: id, at: now)

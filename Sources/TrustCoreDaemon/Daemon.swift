@@ -18,7 +18,7 @@ import ServiceLifecycle
 import StorageSQLite
 import SwiftASN1
 import TransparencyLog
-import TrustCoreAPI
+public import TrustCoreAPI
 public import UnixSignals
 import Wire
 import X509
@@ -34,12 +34,18 @@ public final class Daemon: Sendable {
     /// Called after each of the gate's steps; only crash tests set it.
     public var onStep: @Sendable (GateStep) -> Void = { _ in }
 
+    /// Called once the server serves and `ready.json` is written.
+    public var onReady: @Sendable (ReadyFile) -> Void = { _ in }
+
     /// A development deployment in a folder.
     public init(state: String, port: Int) {
       self.state = state
       self.port = port
     }
   }
+
+  /// At most so many connections at once; more wait in the kernel's queue.
+  static let maximumConnections = 4096
 
   private let state: StateDirectory
   private let lock: FileHandle
@@ -98,18 +104,25 @@ public final class Daemon: Sendable {
       API.Parts(
         gate: gate, store: store, ledger: ledger, genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
         auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
-        custodian: custodian, time: time, random: random))
+        custodian: custodian, hsm: "developmentHSM", time: time, random: random))
     let tls = try Self.tls(state, custodian, server)
     let ready = try Self.ready(state, hsm, genesis, publicURL)
     let application = Application(
       responder: APIResponder(api.table, random: random, logger: logger),
-      server: try .http2Upgrade(tlsConfiguration: tls),
-      configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: port)),
+      server: try .http2Upgrade(
+        tlsConfiguration: tls,
+        configuration: .init(
+          idleTimeout: .seconds(60), gracefulCloseTimeout: .seconds(5),
+          streamConfiguration: .init(idleTimeout: .seconds(60)))
+      ),
+      configuration: ApplicationConfiguration(
+        address: .hostname("127.0.0.1", port: port),
+        availableConnectionsDelegate: .maximum(Self.maximumConnections, logger: logger)),
       onServerRunning: { _ in
         do { try state.write(ready.encoded, to: state.ready) } catch {
           logger.error("ready.json cannot be written", metadata: ["error": "\(error)"])
         }
-        logger.notice("serving", metadata: ["api": "\(publicURL)", "ready": "\(state.ready)"])
+        configuration.onReady(ready)
       },
       logger: logger)
     services = [
