@@ -10,6 +10,7 @@ let x509: Target.Dependency = .product(name: "X509", package: "swift-certificate
 let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -25,6 +26,7 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: nio)
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: nio)
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 
@@ -61,7 +63,9 @@ let standing: [Target] = [
   module("Seal", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", crypto]),
   module("CommandGate", ["Wire", "TransparencyLog", "AgentIdentity", "Seal", crypto]),
   module("Ledger", ["Wire", "Seal", "AgentIdentity"]),
-  module("StorageSQLite", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", grdb]),
+  module(
+    "StorageSQLite",
+    ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", grdb, sqlite]),
   module(
     "TrustCoreAPI",
     [
@@ -95,19 +99,22 @@ let testing: [Target] = [
   .target(
     name: "DemoClient",
     dependencies: [
-      "Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL, nioHTTP1, crypto,
+      "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL,
+      nioHTTP1, crypto,
     ],
     path: "Tests/DemoClient"),
   .executableTarget(
     name: "DemoDriver",
-    dependencies: ["DemoClient", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", argumentParser],
+    dependencies: [
+      "DemoClient", "Wire", "JOSE", "TransparencyLog", "TrustCoreAPI", argumentParser,
+    ],
     path: "Tests/DemoDriver"),
   .executableTarget(
     name: "Benchmarks",
     dependencies: [
       "DemoClient", "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "StorageSQLite",
       "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", crypto, argumentParser,
-      nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL,
+      nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioTLS, "TrustCoreAPI",
     ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop"]),
   .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
   .executableTarget(
@@ -120,12 +127,20 @@ let testing: [Target] = [
       "StorageSQLite", crypto, nioCore, nioPosix, nioSSL,
     ], path: "Tests/EndToEndTests", exclude: ["second_client.py"]),
   .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
+  .testTarget(
+    name: "FuzzTests",
+    dependencies: ["TestSupport", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger"],
+    path: "Tests/FuzzTests"),
   tests("Wire"),
   tests("SecretMemory"),
   tests("PKCS11", ["SecretMemory"]),
   tests("HSMCustody", ["PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
   tests("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
   tests("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
+  tests("Seal", ["Wire", "JOSE", "AgentIdentity", "TransparencyLog", "CommandGate"]),
+  tests("Ledger", ["Wire", "Seal", "CommandGate"]),
+  tests("CommandGate", ["Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger", "StorageSQLite"]),
+  tests("StorageSQLite", ["Wire", "AgentIdentity", "Seal", "CommandGate", grdb]),
   tests("AgentIdentity", ["Wire", "JOSE", crypto]),
 ]
 

@@ -98,8 +98,7 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
           return .receipt(
             Receipt(
               command: final, leaf: authorized.leaf, salt: authorized.salt,
-              proof: try TLogProof(
-                index: final.leafIndex, hashes: proof, checkpoint: note)))
+              proof: try TLogProof(index: final.leafIndex, hashes: proof, checkpoint: note), result: .object(outcome)))
         })
     }
   }
@@ -217,7 +216,8 @@ extension Receipt {
     else { throw Problem(503, "receipt_unavailable", "The receipt's parts are not stored; restore the database.") }
     return Receipt(
       command: command, leaf: leaf, salt: content.salt,
-      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit))
+      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit),
+      result: command.result.isEmpty ? nil : try? JSONValue(parsing: command.result))
   }
 
   /// The proof that a leaf is under a checkpoint.

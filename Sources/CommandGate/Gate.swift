@@ -78,6 +78,8 @@ public actor Gate<Store: UnitStore> {
   private var unstored: UnverifiedCheckpoint?
   private var commitFailures = 0
   private var isStopping = false
+  /// The time of the newest leaf.
+  private var lastTime = Timestamp(milliseconds: 0)
   /// The newest checkpoint as each module accepted it, by audience.
   private var accepted: [String: AcceptedCheckpoint] = [:]
   private let actions: AsyncStream<Sequencer.Action>
@@ -109,7 +111,7 @@ public actor Gate<Store: UnitStore> {
   /// Takes up what the last run left: compares the database with the signer's head, and puts every command that is
   /// recorded without an outcome back in line.
   public func recover(genesis: Genesis) async throws {
-    let (tree, note, unfinished) = try await store.read { unit in
+    let (tree, lastTime, note, unfinished) = try await store.read { unit in
       guard let head = try unit.head() else {
         throw Problem(503, "log_empty", "The log has no head; restore the database or start in an empty directory.")
       }
@@ -124,9 +126,14 @@ public actor Gate<Store: UnitStore> {
         let signed = try Self.evidence(content.content, leaf: leaf, genesis: genesis, in: &unit)
         recovered.append((record, leaf, content, signed))
       }
-      return (try MerkleTree(restoring: head, from: unit), try unit.latestCheckpoint(), recovered)
+      guard head.size > 0, let last = try unit.entry(at: head.size - 1) else {
+        throw Problem(503, "log_incomplete", "The log's last leaf is missing; restore the database.")
+      }
+      let lastTime = try Leaf.decode(last).time
+      return (try MerkleTree(restoring: head, from: unit), lastTime, try unit.latestCheckpoint(), recovered)
     }
     self.tree = tree
+    self.lastTime = lastTime
     let stored = try note.map { try UnverifiedCheckpoint($0) }
     if let stored {
       try accept(stored, consistency: [])
@@ -280,8 +287,7 @@ public actor Gate<Store: UnitStore> {
       report(.timer(timer))
     case .halt(let reason):
       mode = .readOnly(Self.sentence(reason))
-      for submission in queue { submission.answer(.failure(refusal ?? Self.stopping)) }
-      queue = []
+      answerAfterHalt()
     }
     finishIfIdle()
   }
@@ -307,8 +313,10 @@ public actor Gate<Store: UnitStore> {
   private func commit(_ applying: [UInt64], _ new: Sequencer.Batch?) async {
     let batch = Array(queue.prefix(new?.count ?? 0))
     queue.removeFirst(batch.count)
-    let (transaction, tree, now, checkpoint) = (transaction, tree, time.now(), unstored)
-    let ready = applying.compactMap { sealed[$0] }
+    let now = decisionTime(for: batch)
+    let (transaction, tree, checkpoint) = (transaction, tree, unstored)
+    // Whoever is in this transaction is answered by it alone, also when the log halts meanwhile.
+    let ready = applying.compactMap { sealed.removeValue(forKey: $0) }
     do {
       let result = try await store.write { unit in
         try transaction.run(sealed: ready, checkpoint: checkpoint, new: batch, tree: tree, now: now, in: &unit)
@@ -318,13 +326,13 @@ public actor Gate<Store: UnitStore> {
       commitFailures = 0
       self.tree = result.tree
       if unstored?.claimed == checkpoint?.claimed { unstored = nil }
-      for number in applying { sealed[number] = nil }
       if let new, !result.authorized.isEmpty { unsealed.append((new.number, result.tree.size, result.authorized)) }
       for answer in result.answers { answer() }
       report(.committed(result.tree.head, owesOutcomes: !result.authorized.isEmpty))
       await storeCheckpointIfIdle()
     } catch {
       commitFailures += 1
+      for (number, batch) in zip(applying, ready) { sealed[number] = batch }
       // Whoever has waited through several attempts is told; a submission that does nothing keeps the place.
       let giveUp = commitFailures > 3
       if giveUp { for submission in batch { submission.answer(.failure(Self.storageFailed)) } }
@@ -332,6 +340,26 @@ public actor Gate<Store: UnitStore> {
       let stored = try? await store.read { unit in try unit.head() }
       report(.failed(.commit, stored == tree.head ? .transient : .unknown))
     }
+    answerAfterHalt()
+  }
+
+  /// The time that this transaction's leaves bear. A clock that is set back must not make a leaf older than the one
+  /// before it, nor a decision older than the verification that it rests on: evidence is verified again at that time.
+  private func decisionTime(for batch: [Submission<Unit>]) -> Timestamp {
+    var now = max(time.now(), lastTime)
+    for case .command(let prepared) in batch.map(\.work) { now = max(now, prepared.signed.verifiedAt) }
+    lastTime = now
+    return now
+  }
+
+  /// Once the log has halted nothing is carried out any more, so whoever waits is told.
+  private func answerAfterHalt() {
+    guard case .readOnly = mode else { return }
+    for submission in queue { submission.answer(.failure(refusal ?? Self.stopping)) }
+    for command in unsealed.flatMap(\.commands) + sealed.values.flatMap(\.commands) {
+      command.answer?(.failure(Self.outcomeUnknown))
+    }
+    (queue, unsealed, sealed) = ([], [], [:])
   }
 
   private func storeCheckpointIfIdle() async {
@@ -347,10 +375,15 @@ public actor Gate<Store: UnitStore> {
     let size = note.claimed.size
     let accepted = accepted
     for (number, _, commands) in unsealed.filter({ $0.size <= size }) {
-      let tree = tree
-      let proofs = try await store.read { unit in
-        try commands.map { try tree.inclusionProof(index: $0.record.leafIndex, size: size, from: unit) }
+      let indices = commands.map(\.record.leafIndex)
+      let proofs = try await fromTiles { (tree, tiles) -> [[MerkleHash]] in
+        // The leaves of a batch stand side by side but for refusals and events between them.
+        guard let first = indices.first, let last = indices.last else { return [] }
+        let proofs = try tree.inclusionProofs(first..<(last + 1), size: size, from: tiles)
+        return indices.map { proofs[Int($0 - first)] }
       }
+      // Whoever waited was told if the log has halted meanwhile.
+      if case .readOnly = mode { return }
       sealed[number] = SealedBatch(commands: commands, proofs: proofs, accepted: accepted, note: note)
     }
     unsealed.removeAll { $0.size <= size }
@@ -364,8 +397,17 @@ public actor Gate<Store: UnitStore> {
   }
 
   private func consistency(from: UInt64, to: UInt64) async throws -> [MerkleHash] {
+    try await fromTiles { (tree, tiles) in try tree.consistencyProof(from: from, to: to, from: tiles) }
+  }
+
+  /// Computes proofs from the tiles that the tree keeps in memory; asks the storage, where a commit may be under way,
+  /// only where older ones are needed.
+  private func fromTiles<Proofs: Sendable>(
+    _ compute: @Sendable @escaping (MerkleTree, any TileReader) throws -> Proofs
+  ) async throws -> Proofs {
     let tree = tree
-    return try await store.read { unit in try tree.consistencyProof(from: from, to: to, from: unit) }
+    if let proofs = try? compute(tree, NoTiles()) { return proofs }
+    return try await store.read { unit in try compute(tree, unit) }
   }
 
   // MARK: - Refusals
@@ -381,6 +423,13 @@ public actor Gate<Store: UnitStore> {
 
   private static var stopping: Problem {
     Problem(503, "stopping", "The server is stopping; send the request again shortly.")
+  }
+
+  private static var outcomeUnknown: Problem {
+    Problem(
+      503, "outcome_unknown",
+      "The command may be recorded; after the restart, send the same request with the same Idempotency-Key for its outcome."
+    )
   }
 
   private static var storageFailed: Problem {

@@ -46,10 +46,14 @@ public struct RequestRecord: Sendable, Equatable {
 
   /// The path of the target URI, without query.
   public var path: String {
-    let afterScheme = targetURI.utf8.firstRange(of: "://".utf8).map { targetURI[$0.upperBound...] } ?? targetURI[...]
-    guard let slash = afterScheme.firstIndex(of: "/") else { return "/" }
-    let path = afterScheme[slash...]
-    return String(path.prefix { $0 != "?" && $0 != "#" })
+    // `scheme://authority/path`: the path begins at the third slash.
+    var rest = targetURI.utf8[...]
+    for _ in 0..<3 {
+      guard let slash = rest.firstIndex(of: UInt8(ascii: "/")) else { return "/" }
+      rest = rest[rest.index(after: slash)...]
+    }
+    let path = rest.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
+    return "/" + String(Substring(path))
   }
 
   /// What makes two requests the same command: method, target and body, length-delimited under a domain tag.

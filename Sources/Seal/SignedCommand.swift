@@ -43,7 +43,8 @@ public struct UnverifiedCommand: Sendable {
       method: target.method, targetURI: target.uri, fields: fields,
       signatureInput: message.values("signature-input").joined(separator: ", "),
       signature: message.values("signature").joined(separator: ", "), body: body)
-    return try SignedCommand(record, principal: principal, notAfter: verified.notAfter, nonce: verified.nonce)
+    return try SignedCommand(
+      record, principal: principal, notAfter: verified.notAfter, nonce: verified.nonce, verifiedAt: now)
   }
 }
 
@@ -66,12 +67,16 @@ public struct SignedCommand: Sendable {
   public let notAfter: Timestamp
   /// The signature's `nonce`.
   public let nonce: String
+  /// When the signature was verified; a decision about it must not seem older.
+  public let verifiedAt: Timestamp
   /// The encoded ``CommandEvidence``, to which the command's leaf commits.
   public let encoded: [UInt8]
   /// ``RequestRecord/commandDigest``.
   public let commandDigest: [UInt8]
 
-  fileprivate init(_ record: RequestRecord, principal: Principal, notAfter: Timestamp, nonce: String) throws(Problem) {
+  fileprivate init(
+    _ record: RequestRecord, principal: Principal, notAfter: Timestamp, nonce: String, verifiedAt: Timestamp
+  ) throws(Problem) {
     self.principal = principal
     method = record.method
     path = record.path
@@ -80,6 +85,7 @@ public struct SignedCommand: Sendable {
     idempotencyKey = try Self.idempotencyKey(record.field("idempotency-key") ?? "")
     self.notAfter = notAfter
     self.nonce = nonce
+    self.verifiedAt = verifiedAt
     commandDigest = record.commandDigest
     encoded =
       CommandEvidence(
@@ -223,6 +229,7 @@ extension Problem {
       case .signatureMalformed, .digestMissing, .digestMismatch, .signatureCoverage: 400
       default: 401
       }
-    self.init(status, error.code.description, error.message)
+    let sentence = error.message.prefix(1).uppercased() + error.message.dropFirst() + "."
+    self.init(status, error.code.description, sentence)
   }
 }

@@ -7,6 +7,7 @@ import TransparencyLog
 /// checkpoints (SQLite before 3.51.3 may corrupt a WAL that two connections reset).
 package final class SQLiteStore: UnitStore {
   private let queue: DatabaseQueue
+  private let statements = Statements()
 
   /// How a database is opened.
   package enum Mode: Sendable {
@@ -74,8 +75,9 @@ package final class SQLiteStore: UnitStore {
   package func write<Result: Sendable>(
     _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
   ) async throws -> Result {
-    try await queue.write { db in
-      var unit = SQLiteUnit(db)
+    let statements = statements
+    return try await queue.write { db in
+      var unit = SQLiteUnit(db, statements, mayWrite: true)
       return try body(&unit)
     }
   }
@@ -84,18 +86,24 @@ package final class SQLiteStore: UnitStore {
   package func read<Result: Sendable>(
     _ body: @Sendable @escaping (inout SQLiteUnit) throws -> Result
   ) async throws -> Result {
-    try await queue.read { db in
-      var unit = SQLiteUnit(db)
-      return try body(&unit)
-    }
+    let statements = statements
+    // GRDB's own read sets `query_only`, for which SQLite compiles every kept statement anew.
+    return try await queue.unsafeRead { db in try Self.read(db, statements, body) }
   }
 
   /// As ``read(_:)``, on the calling thread.
   package func readBlocking<Result>(_ body: (inout SQLiteUnit) throws -> Result) throws -> Result {
-    try queue.read { db in
-      var unit = SQLiteUnit(db)
-      return try body(&unit)
-    }
+    try queue.unsafeRead { db in try Self.read(db, statements, body) }
+  }
+
+  private static func read<Result>(
+    _ db: Database, _ statements: Statements, _ body: (inout SQLiteUnit) throws -> Result
+  ) throws -> Result {
+    try db.beginTransaction(.deferred)
+    // Nothing was written, so there is nothing to keep.
+    defer { try? db.rollback() }
+    var unit = SQLiteUnit(db, statements, mayWrite: false)
+    return try body(&unit)
   }
 
   /// What SQLite itself finds wrong with the file; empty when nothing.
@@ -104,7 +112,10 @@ package final class SQLiteStore: UnitStore {
   }
 
   /// Folds the WAL into the database and closes it.
-  package func close() throws { try queue.close() }
+  package func close() throws {
+    queue.unsafeRead { _ in statements.removeAll() }
+    try queue.close()
+  }
 }
 
 /// Why the storage cannot be used.

@@ -1,15 +1,13 @@
 package import CommandGate
-import Foundation
-import GRDB
 package import Seal
 
 extension SQLiteUnit: CommandStore {
   package mutating func command(idempotency: [UInt8]) throws -> CommandRecord? {
-    try first("SELECT * FROM command WHERE idempotency = ?", [Data(idempotency)], Self.command)
+    try first("SELECT * FROM command WHERE idempotency = ?", [idempotency], Self.command)
   }
 
   package mutating func command(id: CommandID) throws -> CommandRecord? {
-    try first("SELECT * FROM command WHERE id = ?", [Data(id.bytes)], Self.command)
+    try first("SELECT * FROM command WHERE id = ?", [id.bytes], Self.command)
   }
 
   package mutating func command(leafIndex: UInt64) throws -> CommandRecord? {
@@ -20,14 +18,14 @@ extension SQLiteUnit: CommandStore {
     try all("SELECT * FROM command WHERE state = 'authorized' ORDER BY leaf_index", [], Self.command)
   }
 
-  private static func command(_ row: Row) throws -> CommandRecord {
+  private static func command(_ row: SQLRow) throws -> CommandRecord {
     CommandRecord(
-      id: try decoded(CommandID([UInt8](row[1] as Data)), "command id"), leafIndex: try unsigned(row[0], "leaf index"),
-      idempotency: [UInt8](row[2] as Data), digest: [UInt8](row[3] as Data), principal: row[4],
+      id: try decoded(CommandID(row[1]), "command id"), leafIndex: try unsigned(row[0], "leaf index"),
+      idempotency: row[2], digest: row[3], principal: row[4],
       state: try decoded(CommandRecord.State(rawValue: row[5]), "command state"),
       outcomeIndex: try (row[6] as Int64?).map { try unsigned($0, "outcome index") },
       checkpointSize: try (row[7] as Int64?).map { try unsigned($0, "checkpoint size") },
-      result: [UInt8](row[8] as Data))
+      result: row[8])
   }
 
   package mutating func insert(_ command: CommandRecord) throws {
@@ -37,9 +35,9 @@ extension SQLiteUnit: CommandStore {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
       [
-        Int64(command.leafIndex), Data(command.id.bytes), Data(command.idempotency), Data(command.digest),
+        Int64(command.leafIndex), command.id.bytes, command.idempotency, command.digest,
         command.principal, command.state.rawValue, command.outcomeIndex.map(Int64.init),
-        command.checkpointSize.map(Int64.init), Data(command.result),
+        command.checkpointSize.map(Int64.init), command.result,
       ])
   }
 
@@ -48,19 +46,19 @@ extension SQLiteUnit: CommandStore {
       "UPDATE command SET state = ?, outcome_index = ?, checkpoint_size = ?, result = ? WHERE leaf_index = ?",
       [
         command.state.rawValue, command.outcomeIndex.map(Int64.init), command.checkpointSize.map(Int64.init),
-        Data(command.result), Int64(command.leafIndex),
+        command.result, Int64(command.leafIndex),
       ])
   }
 
   package mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws {
     try run(
       "INSERT INTO content (idx, salt, content) VALUES (?, ?, ?)",
-      [Int64(leafIndex), Data(content.salt), Data(content.content)])
+      [Int64(leafIndex), content.salt, content.content])
   }
 
   package mutating func content(leafIndex: UInt64) throws -> SaltedContent? {
     try first("SELECT salt, content FROM content WHERE idx = ?", [Int64(clamping: leafIndex)]) { row in
-      SaltedContent(salt: [UInt8](row[0] as Data), content: [UInt8](row[1] as Data))
+      SaltedContent(salt: row[0], content: row[1])
     }
   }
 }

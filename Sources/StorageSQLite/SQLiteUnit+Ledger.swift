@@ -1,5 +1,3 @@
-import Foundation
-import GRDB
 package import Ledger
 import Wire
 
@@ -15,7 +13,7 @@ extension SQLiteUnit: LedgerStore {
   /// Every account, by identifier.
   package func accounts() throws -> [Account] { try all("SELECT * FROM account ORDER BY id", [], Self.account) }
 
-  private static func account(_ row: Row) throws -> Account {
+  private static func account(_ row: SQLRow) throws -> Account {
     Account(
       id: row[0], tenant: row[1], owner: row[2], currency: try decoded(Currency(row[3]), "currency"),
       kind: try decoded(Account.Kind(rawValue: row[4]), "account kind"), overdraftLimit: row[5], debitsPosted: row[6],
@@ -50,16 +48,16 @@ extension SQLiteUnit: LedgerStore {
   /// Every hold, by identifier.
   package func holds() throws -> [Hold] { try all("SELECT * FROM hold ORDER BY id", [], Self.hold) }
 
-  private static func hold(_ row: Row) throws -> Hold {
+  private static func hold(_ row: SQLRow) throws -> Hold {
     Hold(
-      id: row[0], tenant: row[1], owner: row[2], entries: try entries(decoding: [UInt8](row[3] as Data)),
+      id: row[0], tenant: row[1], owner: row[2], entries: try entries(decoding: row[3]),
       expiresAt: row[4], state: try decoded(Hold.State(rawValue: row[5]), "hold state"))
   }
 
   package mutating func insert(_ hold: Hold) throws {
     try run(
       "INSERT INTO hold (id, tenant, owner, entries, expires_at, state) VALUES (?, ?, ?, ?, ?, ?)",
-      [hold.id, hold.tenant, hold.owner, Data(Self.encoded(hold.entries)), hold.expiresAt, hold.state.rawValue])
+      [hold.id, hold.tenant, hold.owner, Self.encoded(hold.entries), hold.expiresAt, hold.state.rawValue])
   }
 
   package mutating func setState(_ state: Hold.State, ofHold id: String) throws {

@@ -1,5 +1,3 @@
-import Foundation
-import GRDB
 package import TransparencyLog
 
 extension SQLiteUnit: LogStore {
@@ -12,19 +10,19 @@ extension SQLiteUnit: LogStore {
       throw LogError(.tooLarge, "an entry has more than \(EntryBundle.maximumEntrySize) bytes")
     }
     for (offset, entry) in entries.enumerated() {
-      try run("INSERT INTO log_entry (idx, leaf) VALUES (?, ?)", [Int64(firstIndex) + Int64(offset), Data(entry)])
+      try run("INSERT INTO log_entry (idx, leaf) VALUES (?, ?)", [Int64(firstIndex) + Int64(offset), entry])
     }
   }
 
   package func entry(at index: UInt64) throws -> [UInt8]? {
-    try first("SELECT leaf FROM log_entry WHERE idx = ?", [Int64(clamping: index)]) { [UInt8]($0[0] as Data) }
+    try first("SELECT leaf FROM log_entry WHERE idx = ?", [Int64(clamping: index)]) { $0[0] }
   }
 
   package func entries(in range: Range<UInt64>) throws -> [[UInt8]] {
     let entries = try all(
       "SELECT leaf FROM log_entry WHERE idx >= ? AND idx < ? ORDER BY idx",
       [Int64(clamping: range.lowerBound), Int64(clamping: range.upperBound)]
-    ) { [UInt8]($0[0] as Data) }
+    ) { $0[0] as [UInt8] }
     guard entries.count == range.count else { throw LogError(.outOfRange, "the log does not hold entries \(range)") }
     return entries
   }
@@ -39,8 +37,8 @@ extension SQLiteUnit: LogStore {
         """
         INSERT INTO log_tile (position, hashes) VALUES (?, ?) ON CONFLICT (position)
         DO UPDATE SET hashes = excluded.hashes WHERE length(excluded.hashes) >= length(hashes)
-        """, [position, Data(tile.bytes)])
-      guard db.changesCount == 1 else {
+        """, [position, tile.bytes])
+      guard try changes() == 1 else {
         throw LogError(.outOfOrder, "tile \(tile.level)/\(tile.index) is stored wider: restart the server")
       }
     }
@@ -48,7 +46,7 @@ extension SQLiteUnit: LogStore {
 
   package func tile(level: Int, index: UInt64) throws -> [UInt8]? {
     guard let position = Self.position(level, index) else { return nil }
-    return try first("SELECT hashes FROM log_tile WHERE position = ?", [position]) { [UInt8]($0[0] as Data) }
+    return try first("SELECT hashes FROM log_tile WHERE position = ?", [position]) { $0[0] }
   }
 
   /// Level and index as one key: levels go to 7, so 56 bits are left for the index.
@@ -58,7 +56,7 @@ extension SQLiteUnit: LogStore {
 
   package func head() throws -> TreeHead? {
     try first("SELECT size, root FROM log_head WHERE id = 0", []) { row in
-      TreeHead(size: try unsigned(row[0], "size"), root: try decoded(MerkleHash(row[1] as Data), "root"))
+      TreeHead(size: try unsigned(row[0], "size"), root: try decoded(MerkleHash(row[1] as [UInt8]), "root"))
     }
   }
 
@@ -71,7 +69,7 @@ extension SQLiteUnit: LogStore {
       """
       INSERT INTO log_head (id, size, root) VALUES (0, ?, ?)
       ON CONFLICT (id) DO UPDATE SET size = excluded.size, root = excluded.root
-      """, [Int64(head.size), Data(head.root.bytes)])
+      """, [Int64(head.size), head.root.bytes])
   }
 
   package func checkpoint(size: UInt64) throws -> String? {

@@ -1,6 +1,4 @@
 package import AgentIdentity
-import Foundation
-import GRDB
 
 extension SQLiteUnit: PrincipalStore {
   package mutating func principal(id: String) throws -> Principal? {
@@ -16,10 +14,10 @@ extension SQLiteUnit: PrincipalStore {
     try all("SELECT * FROM principal ORDER BY id", [], Self.principal)
   }
 
-  private static func principal(_ row: Row) throws -> Principal {
+  private static func principal(_ row: SQLRow) throws -> Principal {
     Principal(
       id: row[0], kind: try decoded(Principal.Kind(rawValue: row[1]), "principal kind"), tenant: row[2], owner: row[3],
-      thumbprint: row[4], key: [UInt8](row[5] as Data),
+      thumbprint: row[4], key: row[5],
       status: try decoded(Principal.Status(rawValue: row[6]), "principal status"),
       enrolmentIndex: try unsigned(row[7], "enrolment index"))
   }
@@ -32,7 +30,7 @@ extension SQLiteUnit: PrincipalStore {
       """,
       [
         principal.id, principal.kind.rawValue, principal.tenant, principal.owner, principal.thumbprint,
-        Data(principal.key), principal.status.rawValue, Int64(principal.enrolmentIndex),
+        principal.key, principal.status.rawValue, Int64(principal.enrolmentIndex),
       ])
   }
 
@@ -42,7 +40,7 @@ extension SQLiteUnit: PrincipalStore {
   }
 
   package mutating func invitation(digest: [UInt8]) throws -> Invitation? {
-    try first("SELECT owner, tenant FROM invitation WHERE digest = ?", [Data(digest)]) { row in
+    try first("SELECT owner, tenant FROM invitation WHERE digest = ?", [digest]) { row in
       Invitation(digest: digest, owner: row[0], tenant: row[1])
     }
   }
@@ -50,6 +48,6 @@ extension SQLiteUnit: PrincipalStore {
   package mutating func insert(_ invitation: Invitation) throws {
     try run(
       "INSERT INTO invitation (digest, owner, tenant) VALUES (?, ?, ?)",
-      [Data(invitation.digest), invitation.owner, invitation.tenant])
+      [invitation.digest, invitation.owner, invitation.tenant])
   }
 }

@@ -4,40 +4,52 @@ import GRDB
 /// A unit of work on the database: every store protocol of the domains, in one transaction.
 package struct SQLiteUnit {
   let db: Database
+  private let statements: Statements
+  private let mayWrite: Bool
 
-  init(_ db: Database) { self.db = db }
-
-  /// Runs a statement whose compiled form is kept.
-  func run(_ sql: StaticString, _ arguments: StatementArguments) throws {
-    let statement = try db.cachedStatement(sql: "\(sql)")
-    try statement.execute(arguments: arguments)
+  init(_ db: Database, _ statements: Statements = Statements(), mayWrite: Bool = true) {
+    self.db = db
+    self.statements = statements
+    self.mayWrite = mayWrite
   }
 
-  /// The first row of a query whose compiled form is kept.
-  func first<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws
-    -> Value?
-  {
-    let statement = try db.cachedStatement(sql: "\(sql)")
-    let rows = try Row.fetchCursor(statement, arguments: arguments)
-    guard let row = try rows.next() else { return nil }
-    return try decode(row)
+  /// Runs a statement that writes.
+  func run(_ sql: StaticString, _ arguments: [any SQLValue]) throws {
+    guard mayWrite else { throw StorageError("a unit of work that reads was asked to write") }
+    try statements.run(sql, arguments, on: db)
   }
 
-  /// Every row of a query whose compiled form is kept.
-  func all<Value>(_ sql: StaticString, _ arguments: StatementArguments, _ decode: (Row) throws -> Value) throws
-    -> [Value]
-  {
-    let statement = try db.cachedStatement(sql: "\(sql)")
-    let rows = try Row.fetchCursor(statement, arguments: arguments)
+  /// How many rows the last statement changed.
+  func changes() throws -> Int { try statements.changes(on: db) }
+
+  /// The first row of a query.
+  func first<Value>(
+    _ sql: StaticString, _ arguments: [any SQLValue], _ decode: (SQLRow) throws -> Value
+  ) throws -> Value? {
+    var value: Value?
+    try statements.run(sql, arguments, on: db) { row in
+      value = try decode(row)
+      return false
+    }
+    return value
+  }
+
+  /// Every row of a query.
+  func all<Value>(
+    _ sql: StaticString, _ arguments: [any SQLValue], _ decode: (SQLRow) throws -> Value
+  ) throws -> [Value] {
     var values: [Value] = []
-    while let row = try rows.next() { values.append(try decode(row)) }
+    try statements.run(sql, arguments, on: db) { row in
+      values.append(try decode(row))
+      return true
+    }
     return values
   }
 
   /// Runs a statement that must change exactly one row.
-  func runOnce(_ sql: StaticString, _ arguments: StatementArguments) throws {
+  func runOnce(_ sql: StaticString, _ arguments: [any SQLValue]) throws {
     try run(sql, arguments)
-    guard db.changesCount == 1 else { throw StorageError("a row that must exist does not: restore the database") }
+    guard try changes() == 1 else { throw StorageError("a row that must exist does not: restore the database") }
   }
 
   /// Runs `body` so that its writes are undone when it throws.

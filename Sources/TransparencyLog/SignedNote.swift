@@ -53,6 +53,8 @@ public struct SignedNote: Sendable {
   public let text: String
   /// The signatures, known and unknown.
   public let signatures: [NoteSignature]
+  /// The note, which parses to the same. Kept, since every receipt of a batch carries it.
+  public let rendered: String
 
   /// Puts a note together.
   ///
@@ -67,6 +69,7 @@ public struct SignedNote: Sendable {
     }
     self.text = text
     self.signatures = signatures
+    rendered = Self.render(text, signatures)
     guard rendered.utf8.count <= Self.maximumSize else {
       throw LogError(.tooLarge, "a note has at most \(Self.maximumSize) bytes")
     }
@@ -97,10 +100,12 @@ public struct SignedNote: Sendable {
     for line in signatures { lines.append(try NoteSignature(line: line)) }
     text = String(decoding: utf8[...split], as: UTF8.self)
     self.signatures = lines
+    rendered = Self.render(text, lines)
   }
 
-  /// The note, which parses to the same.
-  public var rendered: String { text + "\n" + signatures.map(\.line).joined() }
+  private static func render(_ text: String, _ signatures: [NoteSignature]) -> String {
+    text + "\n" + signatures.map(\.line).joined()
+  }
 
   /// A signature that was verified.
   public struct Verified: Hashable, Sendable {

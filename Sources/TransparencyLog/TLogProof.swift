@@ -70,11 +70,15 @@ public struct TLogProof: Sendable {
 
   /// The proof as text, which parses to the same.
   public var rendered: String {
-    var lines = [Self.header]
-    if let extra { lines.append("extra \(Base64.encode(extra))") }
-    lines.append("index \(index)")
-    lines.append(contentsOf: hashes.map(\.base64))
-    return lines.map { $0 + "\n" }.joined() + "\n" + checkpoint.note.rendered
+    var text = Self.header + "\n"
+    text.reserveCapacity(512 + 45 * hashes.count)
+    if let extra { text += "extra \(Base64.encode(extra))\n" }
+    text += "index \(index)\n"
+    for hash in hashes {
+      text += hash.base64
+      text += "\n"
+    }
+    return text + "\n" + checkpoint.note.rendered
   }
 
   /// Verifies the checkpoint's signatures and that the leaf is in its tree.

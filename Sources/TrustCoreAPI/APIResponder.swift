@@ -97,9 +97,15 @@ public struct APIResponder: HTTPResponder {
       }
     }
     var bytes: [UInt8] = []
-    for try await buffer in request.body {
-      guard bytes.count + buffer.readableBytes <= route.maximumBody else { throw tooLarge }
-      bytes.append(contentsOf: buffer.readableBytesView)
+    do {
+      for try await buffer in request.body {
+        guard bytes.count + buffer.readableBytes <= route.maximumBody else { throw tooLarge }
+        bytes.append(contentsOf: buffer.readableBytesView)
+      }
+    } catch let problem as Problem {
+      throw problem
+    } catch {
+      throw Problem(400, "body_incomplete", "The body ended early or is framed wrongly; send the request again.")
     }
     return bytes
   }

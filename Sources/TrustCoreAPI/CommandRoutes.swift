@@ -164,7 +164,10 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
     object["seal"] = .object(SealBundle(sealed: sealed, enrolment: enrolment).json)
     if let index = command.outcomeIndex {
       object["outcome_leaf_index"] = .integer(Int64(index))
-      object["outcome"] = try part(index).json
+      // The outcome's own leaf is sealed a moment after the answer; until then it has no proof.
+      do { object["outcome"] = try part(index).json } catch let problem as Problem
+        where problem.code == "not_sealed_yet"
+      {}
     }
     if !command.result.isEmpty { object["result"] = try JSONValue(parsing: command.result) }
     return object

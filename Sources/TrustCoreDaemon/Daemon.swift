@@ -18,7 +18,7 @@ import ServiceLifecycle
 import StorageSQLite
 import SwiftASN1
 import TransparencyLog
-public import TrustCoreAPI
+import TrustCoreAPI
 public import UnixSignals
 import Wire
 import X509
@@ -34,8 +34,8 @@ public final class Daemon: Sendable {
     /// Called after each of the gate's steps; only crash tests set it.
     public var onStep: @Sendable (GateStep) -> Void = { _ in }
 
-    /// Called once the server serves and `ready.json` is written.
-    public var onReady: @Sendable (ReadyFile) -> Void = { _ in }
+    /// Called once the server serves and `ready.json` is written, with a text that says where everything is.
+    public var onReady: @Sendable (String) -> Void = { _ in }
 
     /// A development deployment in a folder.
     public init(state: String, port: Int) {
@@ -55,6 +55,7 @@ public final class Daemon: Sendable {
   private let ledger: LedgerModule<SQLiteUnit>
   private let services: [any Service]
   private let logger: Logger
+  private let address: String
 
   /// Opens a development deployment, which is made first where the folder is empty.
   /// - Throws: ``StartError`` or the error of the part that cannot be opened.
@@ -74,7 +75,7 @@ public final class Daemon: Sendable {
       try await DevelopmentDeployment(state: state, time: time, random: random).make()
     }
 
-    let genesis = try Genesis(decoding: try state.read(state.genesis))
+    let (genesis, genesisDigest) = try Self.genesis(state)
     let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
     custodian = try hsm.openCustodian(roles: [.log, .identity, .data])
     let signer = try CheckpointSigner(
@@ -83,6 +84,12 @@ public final class Daemon: Sendable {
       throw StartError("the log token holds another key than genesis.json names: restore the token or the state folder")
     }
     store = try SQLiteStore(path: state.database)
+    // Whoever can write genesis.json could otherwise name a roster of their own.
+    if let first = try await store.read({ unit in try unit.entry(at: 0) }),
+      try Leaf.decode(first).leaf != .genesis(digest: genesisDigest)
+    {
+      throw StartError("\(state.genesis) is not the genesis that the log begins with: restore it")
+    }
     func verifier(_ audience: String) -> SealVerifier {
       SealVerifier(
         audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
@@ -99,6 +106,7 @@ public final class Daemon: Sendable {
 
     let port = try Self.port(configuration.port, state)
     let publicURL = "https://localhost:\(port)"
+    address = "127.0.0.1:\(port)"
     let accessTokens = try JWSSigner(custodian: custodian, key: .oauthA, keyID: KeyName.oauthA.label)
     let api = API(
       API.Parts(
@@ -109,12 +117,15 @@ public final class Daemon: Sendable {
     let ready = try Self.ready(state, hsm, genesis, publicURL)
     let application = Application(
       responder: APIResponder(api.table, random: random, logger: logger),
-      server: try .http2Upgrade(
-        tlsConfiguration: tls,
-        configuration: .init(
-          idleTimeout: .seconds(60), gracefulCloseTimeout: .seconds(5),
-          streamConfiguration: .init(idleTimeout: .seconds(60)))
-      ),
+      server: HTTPServerBuilder { responder in
+        EventLoopChannel(
+          base: try HTTP2UpgradeChannel(
+            tlsConfiguration: tls,
+            configuration: .init(
+              idleTimeout: .seconds(60), gracefulCloseTimeout: .seconds(5),
+              streamConfiguration: .init(idleTimeout: .seconds(60))),
+            responder: responder))
+      },
       configuration: ApplicationConfiguration(
         address: .hostname("127.0.0.1", port: port),
         availableConnectionsDelegate: .maximum(Self.maximumConnections, logger: logger)),
@@ -122,7 +133,7 @@ public final class Daemon: Sendable {
         do { try state.write(ready.encoded, to: state.ready) } catch {
           logger.error("ready.json cannot be written", metadata: ["error": "\(error)"])
         }
-        configuration.onReady(ready)
+        configuration.onReady(ready.summary(state: state.path))
       },
       logger: logger)
     services = [
@@ -141,10 +152,22 @@ public final class Daemon: Sendable {
       try? store.close()
       custodian.close()
     }
-    try await ServiceGroup(configuration: configuration).run()
+    do { try await ServiceGroup(configuration: configuration).run() } catch let error as IOError
+      where error.errnoCode == EADDRINUSE
+    {
+      throw StartError("\(address) is in use: stop what listens there, or name another port with --port")
+    }
   }
 
   // MARK: - Parts
+
+  /// The genesis with the SHA-256 of its text.
+  private static func genesis(_ state: StateDirectory) throws -> (Genesis, digest: [UInt8]) {
+    let bytes = try state.read(state.genesis)
+    do { return (try Genesis(decoding: bytes), Array(SHA256.hash(data: bytes))) } catch {
+      throw StartError("\(state.genesis) cannot be read: \(error). Restore it")
+    }
+  }
 
   private static func port(_ wanted: Int, _ state: StateDirectory) throws -> Int {
     if wanted != 0 { return wanted }

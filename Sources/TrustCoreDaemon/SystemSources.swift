@@ -22,14 +22,14 @@ public struct SystemRandom: RandomSource {
 
   /// Cryptographically strong bytes.
   public func bytes(_ count: Int) -> [UInt8] {
-    var generator = SystemRandomNumberGenerator()
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(count + 8)
-    while bytes.count < count {
-      let word = generator.next()
-      for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+    unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      // getentropy gives at most 256 bytes at a time, and fails for nothing else.
+      while initialized < count {
+        let part = min(256, count - initialized)
+        let code = unsafe getentropy(buffer.baseAddress.map { unsafe $0 + initialized }, part)
+        precondition(code == 0, "the kernel gives no random bytes")
+        initialized += part
+      }
     }
-    bytes.removeLast(bytes.count - count)
-    return bytes
   }
 }

@@ -49,21 +49,31 @@ public enum Base64 {
   }
 
   private static func encode(_ bytes: some Collection<UInt8>, _ alphabet: [UInt8], padded: Bool) -> String {
-    var out = [UInt8]()
-    out.reserveCapacity((bytes.count + 2) / 3 * 4)
-    var accumulator: UInt32 = 0
-    var bits: UInt32 = 0
-    for byte in bytes {
-      accumulator = (accumulator << 8 | UInt32(byte)) & 0xFFFF
-      bits += 8
-      while bits >= 6 {
-        bits -= 6
-        out.append(alphabet[Int(accumulator >> bits & 0x3F)])
+    let bytes = Array(bytes)
+    let (source, alphabet) = (bytes.span, alphabet.span)
+    return unsafe String(unsafeUninitializedCapacity: (source.count + 2) / 3 * 4) { out in
+      var count = 0
+      func put(_ group: UInt32, digits: Int) {
+        for digit in 0..<digits {
+          unsafe out[count + digit] = alphabet[Int(group >> (18 - 6 * UInt32(digit)) & 0x3F)]
+        }
+        count += digits
       }
+      let whole = source.count - source.count % 3
+      for index in stride(from: 0, to: whole, by: 3) {
+        put(UInt32(source[index]) << 16 | UInt32(source[index + 1]) << 8 | UInt32(source[index + 2]), digits: 4)
+      }
+      switch source.count - whole {
+      case 1: put(UInt32(source[whole]) << 16, digits: 2)
+      case 2: put(UInt32(source[whole]) << 16 | UInt32(source[whole + 1]) << 8, digits: 3)
+      default: break
+      }
+      while padded, count % 4 != 0 {
+        unsafe out[count] = UInt8(ascii: "=")
+        count += 1
+      }
+      return count
     }
-    if bits > 0 { out.append(alphabet[Int(accumulator << (6 - bits) & 0x3F)]) }
-    if padded { while out.count % 4 != 0 { out.append(UInt8(ascii: "=")) } }
-    return String(decoding: out, as: UTF8.self)
   }
 
   private static func decode(_ characters: [UInt8], _ values: [UInt8]) throws(Invalid) -> [UInt8] {

@@ -27,7 +27,7 @@ extension JSONValue {
     case .object(let object):
       out.append(UInt8(ascii: "{"))
       // Section 3.2.3: names sort by UTF-16 code units.
-      let members = object.members.sorted { $0.name.utf16.lexicographicallyPrecedes($1.name.utf16) }
+      let members = object.members.sorted { Self.precedes($0.name, $1.name) }
       for (index, member) in members.enumerated() {
         if index > 0 { out.append(UInt8(ascii: ",")) }
         Self.write(member.name, to: &out)
@@ -38,8 +38,19 @@ extension JSONValue {
     }
   }
 
+  /// The order of UTF-16 code units, told from UTF-8: it differs only in that surrogates, which UTF-8 writes with a lead
+  /// byte from 0xF0 on, come before U+E000 to U+FFFF, whose lead bytes are 0xEE and 0xEF.
+  private static func precedes(_ a: String, _ b: String) -> Bool {
+    func rank(_ byte: UInt8) -> UInt8 { byte >= 0xF0 ? byte - 2 : byte >= 0xEE ? byte + 8 : byte }
+    return a.utf8.lexicographicallyPrecedes(b.utf8) { rank($0) < rank($1) }
+  }
+
   private static func write(_ text: String, to out: inout [UInt8]) {
     out.append(UInt8(ascii: "\""))
+    defer { out.append(UInt8(ascii: "\"")) }
+    guard text.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+      return out.append(contentsOf: text.utf8)
+    }
     for byte in text.utf8 {
       switch byte {
       case UInt8(ascii: "\""): out.append(contentsOf: "\\\"".utf8)
@@ -53,7 +64,6 @@ extension JSONValue {
       default: out.append(byte)
       }
     }
-    out.append(UInt8(ascii: "\""))
   }
 
   /// Section 3.2.2.3: numbers as ECMAScript's Number::toString writes them.

@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import Glibc
 import Logging
-import TrustCoreAPI
 import TrustCoreDaemon
 import UnixSignals
 
@@ -39,9 +38,7 @@ struct Serve: AsyncParsableCommand {
     let path = URL(fileURLWithPath: state, isDirectory: true).standardizedFileURL.path
     do {
       var configuration = Daemon.Configuration(state: path, port: port)
-      configuration.onReady = { ready in
-        FileHandle.standardOutput.write(Data(Self.summary(ready, state: path).utf8))
-      }
+      configuration.onReady = { FileHandle.standardOutput.write(Data($0.utf8)) }
       let daemon = try await Daemon(development: configuration, logger: logger)
       try await daemon.run(gracefulShutdownSignals: [.sigterm, .sigint])
       // Everything is closed. SoftHSM's destructors may crash after C_Finalize, so none runs.
@@ -51,24 +48,5 @@ struct Serve: AsyncParsableCommand {
       // EX_SOFTWARE of sysexits.
       throw ExitCode(70)
     }
-  }
-
-  /// Where everything is, for the person who started it.
-  private static func summary(_ ready: ReadyFile, state: String) -> String {
-    let rows: [(String, String?)] = [
-      ("API", ready["api"]), ("CA certificate", ready["ca"]), ("trust domain", ready["trust_domain"]),
-      ("log key", ready.logKeys.first), ("enrol agents with", ready["registration_token_file"]),
-      ("audit with", ready["auditor_token_file"]), ("owner's key", ready["owner_key_file"]),
-      ("officer's key", ready["officer_key_file"]), ("all of it", state + "/ready.json"),
-    ]
-    let lines = rows.map { label, value in
-      "  " + label.padding(toLength: 19, withPad: " ", startingAt: 0) + (value ?? "")
-    }
-    return """
-      trustcored serves a development deployment: SoftHSM tokens, loopback only, keys of owner and officer in files.
-      \(lines.joined(separator: "\n"))
-      Stop it with Control-C.
-
-      """
   }
 }

@@ -1,28 +1,28 @@
 import Synchronization
-public import Wire
+package import Wire
 
 /// A clock that moves when it is told to.
-public final class ManualClock: TimeSource {
+package final class ManualClock: TimeSource {
   private let moment: Mutex<Timestamp>
 
   /// A clock that stands at a moment.
-  public init(_ moment: Timestamp = Timestamp(seconds: 1_800_000_000)) { self.moment = Mutex(moment) }
+  package init(_ moment: Timestamp = Timestamp(seconds: 1_800_000_000)) { self.moment = Mutex(moment) }
 
-  public func now() -> Timestamp { moment.withLock { $0 } }
+  package func now() -> Timestamp { moment.withLock { $0 } }
 
   /// Moves the clock.
-  public func advance(seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
+  package func advance(seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
 }
 
 /// Bytes from a seed (SplitMix64): the same in every run.
-public final class SeededRandom: RandomSource {
+package final class SeededRandom: RandomSource {
   private let state: Mutex<UInt64>
 
   /// A generator that starts from a seed.
-  public init(_ seed: UInt64) { state = Mutex(seed) }
+  package init(_ seed: UInt64) { state = Mutex(seed) }
 
   /// The next 64 bits.
-  public func next() -> UInt64 {
+  package func next() -> UInt64 {
     state.withLock { state in
       state &+= 0x9E37_79B9_7F4A_7C15
       var z = state
@@ -32,7 +32,7 @@ public final class SeededRandom: RandomSource {
     }
   }
 
-  public func bytes(_ count: Int) -> [UInt8] {
+  package func bytes(_ count: Int) -> [UInt8] {
     var bytes: [UInt8] = []
     while bytes.count < count {
       let word = next()
@@ -42,8 +42,8 @@ public final class SeededRandom: RandomSource {
   }
 
   /// A number below `bound`, which is positive.
-  public func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+  package func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
   /// An element of a collection that is not empty.
-  public func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
+  package func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
 }

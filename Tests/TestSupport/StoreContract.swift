@@ -1,6 +1,6 @@
 import AgentIdentity
-public import CommandGate
-public import Ledger
+package import CommandGate
+package import Ledger
 import Seal
 import Testing
 import TransparencyLog
@@ -10,7 +10,7 @@ private struct Undo: Error {}
 
 /// Holds a storage to what ``UnitStore`` and the store protocols of the domains promise.
 /// - Parameter store: a fresh one.
-public func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: LedgerStore {
+package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: LedgerStore {
   try await transactionContract(store)
   try await store.write { unit in
     func inFresh(_ body: (inout Store.Unit) throws -> Void) throws {

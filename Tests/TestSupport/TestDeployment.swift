@@ -1,19 +1,19 @@
-public import AgentIdentity
-public import CommandGate
+package import AgentIdentity
+package import CommandGate
 import Foundation
-public import JOSE
-public import Ledger
-public import Seal
+package import JOSE
+package import Ledger
+package import Seal
 import Synchronization
 import TransparencyLog
-public import Wire
+package import Wire
 
 /// A key with the principal that it belongs to.
-public struct TestParty: Sendable {
+package struct TestParty: Sendable {
   /// The principal as genesis or registration has it.
-  public let principal: Principal
+  package let principal: Principal
   /// Its key.
-  public let key: SigningKey
+  package let key: SigningKey
 
   init(_ id: String, _ kind: Principal.Kind, owner: String, _ key: SigningKey) {
     self.key = key
@@ -24,33 +24,33 @@ public struct TestParty: Sendable {
 }
 
 /// What does not depend on the state of a deployment: keys, genesis, clock and randomness, all from one seed.
-public struct TestWorld: Sendable {
+package struct TestWorld: Sendable {
   /// The only tenant.
-  public static let tenant = "tnt_test"
+  package static let tenant = "tnt_test"
   /// Where the API would be.
-  public static let authority = "trustcore.test"
+  package static let authority = "trustcore.test"
 
   /// The log's key.
-  public let custodian: SoftwareLogCustodian
+  package let custodian: SoftwareLogCustodian
   /// The clock of gate and modules.
-  public let clock: ManualClock
+  package let clock: ManualClock
   /// The only source of randomness.
-  public let random: SeededRandom
+  package let random: SeededRandom
   /// A security officer.
-  public let officer: TestParty
+  package let officer: TestParty
   /// An owner.
-  public let owner: TestParty
+  package let owner: TestParty
   /// Another owner of the same tenant.
-  public let stranger: TestParty
+  package let stranger: TestParty
   /// Agents of the owner, to be registered and approved: P-256, then Ed25519.
-  public let agents: [TestParty]
+  package let agents: [TestParty]
   /// The genesis.
-  public let genesis: Genesis
+  package let genesis: Genesis
   /// The text of `genesis.json`.
-  public let genesisText: [UInt8]
+  package let genesisText: [UInt8]
 
   /// A world from a seed.
-  public init(seed: UInt64 = 1) throws {
+  package init(seed: UInt64 = 1) throws {
     custodian = try SoftwareLogCustodian()
     clock = ManualClock()
     random = SeededRandom(seed)
@@ -71,12 +71,12 @@ public struct TestWorld: Sendable {
   }
 
   /// A verifier of seals for a module.
-  public func verifier(_ audience: String) -> SealVerifier {
+  package func verifier(_ audience: String) -> SealVerifier {
     SealVerifier(audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
   }
 
   /// Founds a deployment: leaf 0, the roster, and the signer's head file.
-  public func found<Store: UnitStore>(_ store: Store, headFile: String) async throws {
+  package func found<Store: UnitStore>(_ store: Store, headFile: String) async throws {
     try CheckpointSigner.createNew(headFile: headFile, origin: genesis.origin)
     let roster = genesis.roster
     try await store.openLog(genesis: genesisText, events: [], at: clock.now(), random: random) { unit in
@@ -88,7 +88,7 @@ public struct TestWorld: Sendable {
   /// - Parameters:
   ///   - principal: as the store has it now.
   ///   - seconds: how long the signature lives.
-  public func sign(
+  package func sign(
     _ path: String, _ body: JSONValue, as principal: Principal, key: SigningKey, idempotencyKey: String? = nil,
     seconds: Int64 = 300
   ) throws -> SignedCommand {
@@ -110,20 +110,20 @@ public struct TestWorld: Sendable {
 }
 
 /// A deployment in this process, on any store: gate, ledger and identity module over a software log key.
-public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
+package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
   /// Keys, genesis, clock and randomness.
-  public let world: TestWorld
+  package let world: TestWorld
   /// The storage.
-  public let store: Store
+  package let store: Store
   /// The gate.
-  public let gate: Gate<Store>
+  package let gate: Gate<Store>
   /// The ledger.
-  public let ledger: LedgerModule<Store.Unit>
+  package let ledger: LedgerModule<Store.Unit>
   private let running = Mutex<Task<Void, Never>?>(nil)
 
   /// Opens a deployment that was founded; ``start()`` runs it.
   /// - Parameter configure: changes the gate's configuration, whose delays are 1 ms here.
-  public init(
+  package init(
     _ world: TestWorld, store: Store, headFile: String,
     configure: (inout Gate<Store>.Configuration) -> Void = { _ in }
   ) async throws {
@@ -143,16 +143,25 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
   }
 
   /// Runs the gate.
-  public func start() { running.withLock { $0 = Task { [gate] in await gate.run() } } }
+  package func start() { running.withLock { $0 = Task { [gate] in await gate.run() } } }
 
   /// Stops the gate; returns once nothing is in flight.
-  public func stop() async {
+  package func stop() async {
     await gate.stop()
     await running.withLock { $0 }?.value
   }
 
+  /// Returns once every command has its outcome and every leaf is under the public checkpoint.
+  package func settle() async throws {
+    while true {
+      let head = try await store.read { unit in try unit.unfinished().isEmpty ? unit.head() : nil }
+      if let head, let note = gate.published.note, try UnverifiedCheckpoint(note).claimed.head == head { return }
+      await Task.yield()
+    }
+  }
+
   /// The command of a party, whose principal is looked up.
-  public func sign(
+  package func sign(
     _ path: String, _ body: JSONValue, by party: TestParty, idempotencyKey: String? = nil, seconds: Int64 = 300
   ) async throws -> SignedCommand {
     let principal = try await store.read { unit in try unit.principal(thumbprint: party.principal.thumbprint) }
@@ -162,7 +171,7 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
 
   /// Signs and submits a command.
   @discardableResult
-  public func submit(
+  package func submit(
     _ path: String, _ body: JSONValue, by party: TestParty, idempotencyKey: String? = nil, seconds: Int64 = 300
   ) async throws -> Receipt {
     let signed = try await sign(path, body, by: party, idempotencyKey: idempotencyKey, seconds: seconds)
@@ -170,7 +179,7 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
   }
 
   /// Registers an agent, which then is pending.
-  public func register(_ agent: TestParty) async throws {
+  package func register(_ agent: TestParty) async throws {
     let principal = agent.principal
     let key = try JSONValue(parsing: principal.key)
     try await gate.record { unit, _ in
@@ -185,14 +194,14 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
   }
 
   /// Registers an agent and has its owner approve it.
-  public func enrol(_ agent: TestParty) async throws {
+  package func enrol(_ agent: TestParty) async throws {
     try await register(agent)
     try await submit(
       "/v1/agents/\(agent.principal.id)/approve", ["thumbprint": .string(agent.principal.thumbprint)], by: world.owner)
   }
 
   /// Opens an account and returns its identifier.
-  public func openAccount(
+  package func openAccount(
     by party: TestParty, currency: String = "USD", kind: String = "customer", overdraft: Int64 = 0
   ) async throws -> String {
     let receipt = try await submit(
@@ -206,7 +215,7 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
 
   /// Releases a hold whose time has come, as the daemon does.
   @discardableResult
-  public func expire(_ hold: String) async throws -> UInt64? {
+  package func expire(_ hold: String) async throws -> UInt64? {
     let ledger = ledger
     return try await gate.record { unit, now in
       try ledger.expire(hold, at: now, in: &unit).map { EventRecord(kind: "hold.expired", content: $0) }
@@ -216,12 +225,12 @@ public final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: 
 
 extension JSONValue {
   /// The body of a transfer from one account to another, in minor units.
-  public static func transfer(_ from: String, _ to: String, _ amount: Int64, _ currency: String = "USD") -> JSONValue {
+  package static func transfer(_ from: String, _ to: String, _ amount: Int64, _ currency: String = "USD") -> JSONValue {
     ["entries": .entries(from, to, amount, currency)]
   }
 
   /// The body of a hold.
-  public static func hold(
+  package static func hold(
     _ from: String, _ to: String, _ amount: Int64, seconds: Int64 = 60, _ currency: String = "USD"
   ) -> JSONValue {
     ["entries": .entries(from, to, amount, currency), "expires_in": .integer(seconds)]

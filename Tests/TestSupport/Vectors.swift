@@ -48,7 +48,9 @@ public struct Tally: ~Copyable {
   public init(_ name: String) { self.name = name }
 
   /// Counts a case that ran, and records an issue when it failed.
-  public mutating func expect(_ holds: Bool, _ label: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation) {
+  public mutating func expect(
+    _ holds: Bool, _ label: @autoclosure () -> String, at location: SourceLocation = #_sourceLocation
+  ) {
     ran += 1
     if holds { passed += 1 }
     let text = holds ? "" : label()
@@ -61,6 +63,8 @@ public struct Tally: ~Copyable {
   /// Prints the line.
   public consuming func report() {
     let reasons = leftOut.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: "; ")
-    print("vectors: \(name): \(ran) ran, \(passed) passed, \(leftOut.values.reduce(0, +)) left out\(reasons.isEmpty ? "" : " (\(reasons))")")
+    print(
+      "vectors: \(name): \(ran) ran, \(passed) passed, \(leftOut.values.reduce(0, +)) left out\(reasons.isEmpty ? "" : " (\(reasons))")"
+    )
   }
 }

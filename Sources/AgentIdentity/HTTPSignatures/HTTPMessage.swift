@@ -101,8 +101,11 @@ public struct HTTPMessage: Sendable {
   /// Compares ASCII names without regard to case; `lower` is in lower case.
   private static func isSame(_ name: String, _ lower: String) -> Bool {
     guard name.utf8.count == lower.utf8.count else { return false }
-    return zip(name.utf8, lower.utf8).allSatisfy { a, b in
-      a == b || (a >= 0x41 && a <= 0x5A && a | 0x20 == b)
+    var expected = lower.utf8.makeIterator()
+    for byte in name.utf8 {
+      let folded = byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte
+      guard folded == expected.next() else { return false }
     }
+    return true
   }
 }

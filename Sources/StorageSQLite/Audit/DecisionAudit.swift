@@ -49,7 +49,8 @@ struct DecisionAudit {
   // MARK: - Leaves
 
   /// Takes one leaf; `bytes` are known to be the entry at `index`.
-  mutating func take(_ bytes: [UInt8], at index: UInt64, in unit: inout SQLiteUnit, _ report: inout AuditReport) throws {
+  mutating func take(_ bytes: [UInt8], at index: UInt64, in unit: inout SQLiteUnit, _ report: inout AuditReport) throws
+  {
     let (leaf, time) = try Leaf.decode(bytes)
     try demand(leaf.encoded(at: time) == bytes, "it is not in canonical form.")
     switch leaf {
@@ -63,7 +64,7 @@ struct DecisionAudit {
     case .outcome(let outcome):
       try finish(outcome, at: index, time, in: &unit, &report)
     case .event(let event):
-      let content = try self.content(of: event.commitment, at: index, in: &unit)
+      let content = try self.content(of: event.commitment, at: index, in: &unit).content
       report.events += 1
       try replay(event.kind, content, at: time)
     }
@@ -81,11 +82,14 @@ struct DecisionAudit {
     unsealed = []
   }
 
-  private mutating func content(of commitment: [UInt8], at index: UInt64, in unit: inout SQLiteUnit) throws -> [UInt8] {
+  private mutating func content(of commitment: [UInt8], at index: UInt64, in unit: inout SQLiteUnit) throws
+    -> SaltedContent
+  {
     guard let content = try unit.content(leafIndex: index) else { throw Mismatch("its content is missing.") }
     contents += 1
-    try demand(content.salt.count == 32 && content.commitment == commitment, "its content does not match the commitment.")
-    return content.content
+    try demand(
+      content.salt.count == 32 && content.commitment == commitment, "its content does not match the commitment.")
+    return content
   }
 
   // MARK: - T1
@@ -104,13 +108,15 @@ struct DecisionAudit {
     _ leaf: Leaf.Authorized, at index: UInt64, _ time: Timestamp, isDenied: Bool, in unit: inout SQLiteUnit,
     _ report: inout AuditReport
   ) throws -> Decision {
-    let content = try self.content(of: leaf.commitment, at: index, in: &unit)
-    let signed = try self.signed(content, leaf, time, isDenied: isDenied, in: &unit)
+    let salted = try content(of: leaf.commitment, at: index, in: &unit)
+    let signed = try self.signed(salted.content, leaf, time, isDenied: isDenied, in: &unit)
     report.evidenceChains += 1
     try demand(
       leaf.tenant == signed.principal.tenant && leaf.environment == genesis.environment
         && leaf.notAfter == signed.notAfter, "it names another tenant, environment or not_after than its evidence.")
-    guard let row = try unit.command(leafIndex: index) else { throw Mismatch("its row in the table command is missing.") }
+    guard let row = try unit.command(leafIndex: index) else {
+      throw Mismatch("its row in the table command is missing.")
+    }
     try demand(
       row.id == leaf.command && row.principal == signed.principal.id && row.digest == signed.commandDigest
         && row.idempotency
@@ -127,7 +133,6 @@ struct DecisionAudit {
     } catch let problem as Problem {
       refusal = problem
     }
-    guard let salted = try unit.content(leafIndex: index) else { throw Mismatch("its content is missing.") }
     return Decision(command: command, context: context, row: row, salted: salted, refusal: refusal)
   }
 
@@ -188,7 +193,8 @@ struct DecisionAudit {
       state = before
       throw Mismatch("it is denied, but by the record before it the command had to be allowed.")
     }
-    try demand(refusal.code == code, "it is denied as \(code), but by the record before it the reason is \(refusal.code).")
+    try demand(
+      refusal.code == code, "it is denied as \(code), but by the record before it the reason is \(refusal.code).")
     try demand(
       row.state == .denied && row.outcomeIndex == nil && row.checkpointSize == nil
         && row.result == JSONValue.object(Refusal(refusal).json).canonical(),
@@ -200,7 +206,7 @@ struct DecisionAudit {
   private mutating func finish(
     _ outcome: Leaf.Outcome, at index: UInt64, _ time: Timestamp, in unit: inout SQLiteUnit, _ report: inout AuditReport
   ) throws {
-    let result = try content(of: outcome.commitment, at: index, in: &unit)
+    let result = try content(of: outcome.commitment, at: index, in: &unit).content
     let authorized = outcome.authorizedIndex
     guard let command = open.removeValue(forKey: authorized) else {
       throw Mismatch("it is an outcome of leaf \(authorized), which is no authorised leaf that waits for one.")
@@ -217,7 +223,8 @@ struct DecisionAudit {
     }
     try demand(
       row.checkpointSize == seal.accepted.size,
-      "the row of leaf \(authorized) in the table command names another checkpoint than the one of \(seal.accepted.size) leaves.")
+      "the row of leaf \(authorized) in the table command names another checkpoint than the one of \(seal.accepted.size) leaves."
+    )
     guard outcome.status == .done else {
       let isExpired = Refusal(decoding: result).problem.code == "seal_expired"
       try demand(isExpired == (outcome.status == .expired), "its status does not fit the reason that it gives.")
@@ -230,7 +237,8 @@ struct DecisionAudit {
     postings += posted.count
     report.postings += posted.count
     try demand(
-      try unit.postings(leafIndex: authorized) == posted, "the postings of leaf \(authorized) are not what the command says.")
+      try unit.postings(leafIndex: authorized) == posted,
+      "the postings of leaf \(authorized) are not what the command says.")
     report.receipts += 1
   }
 
@@ -282,7 +290,8 @@ struct DecisionAudit {
       report.audit("leaf \(index)") { _ throws in
         let row = try unit.command(leafIndex: index)
         try demand(
-          row?.state == .authorized && row?.outcomeIndex == nil && row?.checkpointSize == nil && row?.result.isEmpty == true,
+          row?.state == .authorized && row?.outcomeIndex == nil && row?.checkpointSize == nil
+            && row?.result.isEmpty == true,
           "it has no outcome leaf, but its row in the table command is not that of a command in flight.")
       }
     }

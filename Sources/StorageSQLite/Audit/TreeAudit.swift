@@ -48,7 +48,9 @@ struct TreeAudit {
     compareTiles(in: unit, &report)
     for tile in edges.values.sorted(by: { $0.level < $1.level }) { compare(tile, in: unit, &report) }
     report.audit("table log_head") { _ throws in
-      try demand(head == tree.head, "it claims \(head.size) leaves and a root that the \(tree.size) leaves of the log do not have.")
+      try demand(
+        head == tree.head,
+        "it claims \(head.size) leaves and a root that the \(tree.size) leaves of the log do not have.")
     }
     if let next { report.add("checkpoint of \(next.size) leaves", "it claims more leaves than the log has.") }
     report.count("log_tile", tileCount, in: unit)
@@ -62,7 +64,8 @@ struct TreeAudit {
     let after = next.map { Int64(clamping: $0.size) } ?? -1
     next = nil
     do {
-      next = try unit.first("SELECT size, note FROM log_checkpoint WHERE size > ? ORDER BY size LIMIT 1", [after]) { row in
+      next = try unit.first("SELECT size, note FROM log_checkpoint WHERE size > ? ORDER BY size LIMIT 1", [after]) {
+        row in
         (try unsigned(row[0], "size"), row[1])
       }
     } catch {
@@ -102,13 +105,15 @@ struct TreeAudit {
       guard let stored = try unit.tile(level: tile.level, index: tile.index) else { throw Mismatch("it is missing.") }
       if stored == tile.bytes { return }
       let size = MerkleHash.byteCount
-      guard stored.count == tile.bytes.count, let at = stored.indices.first(where: { stored[$0] != tile.bytes[$0] }) else {
+      guard stored.count == tile.bytes.count, let at = stored.indices.first(where: { stored[$0] != tile.bytes[$0] })
+      else {
         throw Mismatch("it holds \(stored.count) bytes instead of \(tile.bytes.count).")
       }
       let hash = tile.index * UInt64(Tile.fullWidth) + UInt64(at / size)
       throw Mismatch(
         tile.level == 0
-          ? "its hash of leaf \(hash) is not that of the leaf." : "its hash \(at / size) is not that of the tiles below.")
+          ? "its hash of leaf \(hash) is not that of the leaf."
+          : "its hash \(at / size) is not that of the tiles below.")
     }
   }
 }

@@ -1,0 +1,8 @@
+import Synchronization
+
+/// Something that happened.
+final class Flag: Sendable {
+  private let value = Mutex(false)
+  var isRaised: Bool { value.withLock { $0 } }
+  func raise() { value.withLock { $0 = true } }
+}

@@ -1,0 +1,32 @@
+import Foundation
+import Testing
+
+extension EndToEndTests {
+  /// The main job, as `make demo` runs it.
+  @Suite(.serialized) struct Demo {
+    /// What the summary must name, by the six steps, with the code of each refusal.
+    private static let refusals = [
+      "signature_missing", "key_unknown", "agent_pending", "agent_revoked", "digest_mismatch", "signature_replayed",
+      "signature_expired", "token_key_mismatch", "idempotency_key_reused", "transfer_unbalanced", "account_overdrawn",
+      "currency_mismatch", "amount_excess_precision", "seal_missing",
+    ]
+
+    @Test func everyLineOfTheSummaryIsAsItShouldBe() async throws {
+      let (status, output) = try await Built.run(
+        try Built.program("DemoDriver"),
+        ["--trustcored", try Built.program("trustcored"), "--trustcore", try Built.program("trustcore")],
+        within: .seconds(180))
+      #expect(status == 0, "\(output.suffix(4000))")
+      let summary = try #require(output.components(separatedBy: "\nSummary\n").last, "\(output.suffix(4000))")
+      let lines = summary.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+      let rows = lines.filter { $0.wholeMatch(of: /[1-6]\.?[0-9a-z]* .*/) != nil }
+      for step in 1...6 { #expect(rows.contains { $0.hasPrefix("\(step)") }, "no line for step \(step):\n\(summary)") }
+      #expect(!summary.contains("FAILED"), "\(summary)")
+      for code in Self.refusals {
+        #expect(rows.contains { $0.contains("refused") && $0.contains(code) }, "no refusal with \(code):\n\(summary)")
+      }
+      #expect(
+        lines.last { !$0.isEmpty }?.hasPrefix("All \(rows.count) lines did what they should") == true, "\(summary)")
+    }
+  }
+}
