@@ -228,6 +228,8 @@ extension TokenConnection {
     do throws(PKCS11Error) {
       return try connect(pin, login, known)
     } catch {
+      // Sessions may be lost again while they are being opened. A refused PIN is another class and is never repeated.
+      if error.kind == .relogin, login > 1 { return try connect(pin, login, known) }
       let once = monitor.update { state in
         defer { state.reinitialised = true }
         return !state.reinitialised
