@@ -151,7 +151,9 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
           leaf: leaf, salt: content.salt, content: content.content,
           proof: try Receipt.proof(of: index, under: note, in: &unit))
       } catch let error as LogError where error.code == .outOfRange {
-        throw Problem(409, "not_sealed_yet", "The command is recorded and not sealed yet; ask again shortly.")
+        throw Problem(
+          503, "not_sealed_yet", "The command is recorded and not sealed yet; ask again shortly.",
+          headers: ["Retry-After": "1"])
       }
     }
     var object: JSONObject = [

@@ -141,30 +141,25 @@ enum OpenAPI {
     case .signedCommand:
       refused(401, "The signature, its key or the access token is refused.")
       refused(403, "The signer may not do this.")
-      refused(404, "What the command names does not exist.")
       refused(409, "The present state does not allow it.")
       refused(422, "The command breaks a rule.")
     case .dpop:
       refused(401, "The access token or its proof is refused.")
       refused(403, "The caller may not act.")
-      refused(404, "There is no such thing that the caller may see.")
-      refused(409, "It is not sealed yet.")
     case .invitation:
       refused(401, "The initial access token is refused.")
       refused(409, "The key is enrolled already.")
     case .clientAssertion: refused(401, "The client assertion or the DPoP proof is refused.")
     case .auditor:
       refused(401, "The auditor's token is refused.")
-      refused(404, "There is no such tile.")
     case .seal:
       refused(403, "It is not sealed for this module.")
-      refused(404, "The ledger has no such command.")
       refused(409, "The command is being carried out.")
       refused(422, "The command breaks a rule.")
-    case .open:
-      if !route.segments.isEmpty, case .rest = route.segments[route.segments.count - 1] {
-        refused(404, "There is no such tile.")
-      }
+    case .open: break
+    }
+    if route.segments.contains(where: { if case .literal = $0 { false } else { true } }) {
+      refused(404, "What the path names does not exist, or not for this caller.")
     }
     refused(431, "The header fields are too large.")
     refused(500, "The server failed.")

@@ -4,10 +4,19 @@ import Wire
 enum Schemas {
   private static let text: JSONValue = ["type": "string"]
   private static let integer: JSONValue = ["type": "integer"]
-  private static let amount: JSONValue = [
-    "oneOf": [["type": "string", "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?$"], ["type": "integer"]],
-    "description": "Major units as a decimal string, or minor units as an integer; greater than zero.",
-  ]
+  private static func amount(from least: Int64) -> JSONValue {
+    [
+      "oneOf": [
+        ["type": "string", "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?$", "maxLength": 24],
+        ["type": "integer", "minimum": .integer(least), "maximum": 1_000_000_000_000_000],
+      ],
+      "description": .string(
+        "Major units as a decimal string, or minor units as an integer; "
+          + (least > 0 ? "greater than zero." : "not negative.")),
+    ]
+  }
+  private static let amount = amount(from: 1)
+  private static let account: JSONValue = ["type": "string", "minLength": 1, "maxLength": 64]
 
   private static func object(
     _ properties: JSONObject, required: [String]? = nil, closed: Bool = false
@@ -50,13 +59,18 @@ enum Schemas {
     ),
     (
       "AgentApproval",
-      object(["thumbprint": ["type": "string", "description": "RFC 7638, SHA-256, base64url."]], closed: true)
+      object(
+        [
+          "thumbprint": [
+            "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$", "description": "RFC 7638, SHA-256, base64url.",
+          ]
+        ], closed: true)
     ),
     ("AgentRevocation", object(["reason": memo], required: [], closed: true)),
     (
       "AccountOpening",
       object(
-        ["currency": currency, "kind": choice("customer", "external"), "overdraft_limit": amount],
+        ["currency": currency, "kind": choice("customer", "external"), "overdraft_limit": amount(from: 0)],
         required: ["currency"], closed: true)
     ),
     ("Transfer", object(["entries": entries, "memo": memo], required: ["entries"], closed: true)),

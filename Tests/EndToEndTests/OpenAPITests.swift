@@ -166,6 +166,21 @@ extension EndToEndTests {
       options.idempotencyKey = nil
       #expect(try await fixture.submit("/v1/ledger/transfers", transfer, options).summary == "401 signature_expired")
 
+      // Without credentials, and with a body that is cut off.
+      for operation in fixture.description.operations {
+        let path = RouteContract.path(operation.path)
+        let headers = operation.bodyType.map { [HTTPMessage.Field("Content-Type", $0)] } ?? []
+        let bare = OutgoingRequest(
+          operation.method, path, headers: headers, body: operation.bodyType == nil ? [] : Array("{".utf8))
+        let answer = try await fixture.send(bare)
+        if operation.security != nil {
+          #expect([400, 401].contains(answer.status), "\(operation.id): \(answer.summary)")
+        }
+        guard operation.bodyType == "application/json" else { continue }
+        let cut = try await fixture.send(try await BadBodies.request(operation, path, Array("{".utf8), fixture))
+        #expect(cut.summary == "400 json_syntax", "\(operation.id)")
+      }
+
       // What is described was seen.
       var missing: [String] = []
       var (described, observed) = (0, 0)
