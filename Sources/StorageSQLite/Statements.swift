@@ -36,8 +36,7 @@ final class Statements: @unchecked Sendable {
 
   /// Lets the connection close.
   func removeAll() {
-    for unsafe statement in unsafe compiled.values { unsafe sqlite3_finalize(statement) }
-    unsafe compiled = [:]
+    while let statement = unsafe compiled.popFirst()?.value { unsafe sqlite3_finalize(statement) }
   }
 
   deinit { removeAll() }

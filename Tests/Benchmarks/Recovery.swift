@@ -13,7 +13,9 @@ enum Recovery {
 
   static func measure(trustcored: String, state: String) async throws -> [Row] {
     let daemon = DaemonProcess(executable: trustcored, state: state)
-    guard let database = try await daemon.start()["database"] else { throw BenchmarkError("ready.json names no database") }
+    guard let database = try await daemon.start()["database"] else {
+      throw BenchmarkError("ready.json names no database")
+    }
     try await daemon.stop()
     try await fill(database)
     // The first start seals what was added; the ones that are measured find the log in step, as after any stop.

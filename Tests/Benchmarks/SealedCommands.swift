@@ -89,7 +89,9 @@ enum SealedCommands {
     func open(_ party: Party, _ kind: String) async throws -> String {
       let answer = try done(
         try await party.submit(client, "/v1/ledger/accounts", ["currency": "USD", "kind": .string(kind)]))
-      guard let id = answer["result", "account", "id"]?.string else { throw BenchmarkError("no account: \(answer.text)") }
+      guard let id = answer["result", "account", "id"]?.string else {
+        throw BenchmarkError("no account: \(answer.text)")
+      }
       return id
     }
     let source = try await open(deployment.officer, "external")

@@ -14,6 +14,8 @@ struct DecisionAudit {
   private struct Open {
     let command: Command
     let authorized: AuthorizedCommand
+    /// The checkpoint that the command's row says it was sealed under; nil where it waits for its outcome.
+    let checkpointSize: UInt64?
     var seal: (proof: [MerkleHash], accepted: TreeAudit.Accepted)?
   }
 
@@ -71,15 +73,17 @@ struct DecisionAudit {
     try demand(index > 0 || leaf == .genesis(digest: digest), "leaf 0 is not the genesis leaf.")
   }
 
-  /// Proves the open commands under a checkpoint that the tree has just reached.
+  /// Proves the open commands under a checkpoint that the tree has just reached, each under the one that its row
+  /// names: after a crash that is not always the first that covers its leaf.
   mutating func seal(_ tree: TreeAudit, in unit: SQLiteUnit, _ report: inout AuditReport) {
     guard let accepted = tree.accepted else { return }
-    for index in unsealed {
+    let due = unsealed.filter { open[$0]?.checkpointSize ?? 0 <= accepted.size }
+    unsealed.removeAll { open[$0]?.checkpointSize ?? 0 <= accepted.size }
+    for index in due {
       report.audit("leaf \(index)") { _ throws in
         open[index]?.seal = (try tree.tree.inclusionProof(index: index, size: accepted.size, from: unit), accepted)
       }
     }
-    unsealed = []
   }
 
   private mutating func content(of commitment: [UInt8], at index: UInt64, in unit: inout SQLiteUnit) throws
@@ -177,7 +181,7 @@ struct DecisionAudit {
       command: decision.command,
       authorized: AuthorizedCommand(
         signed: decision.command.signed, context: decision.context, leafIndex: index, leaf: bytes,
-        salt: decision.salted.salt))
+        salt: decision.salted.salt), checkpointSize: decision.row.checkpointSize)
     unsealed.append(index)
   }
 
