@@ -1,21 +1,6 @@
 public import Seal
-import Synchronization
 public import TransparencyLog
 public import Wire
-
-/// The steps between a submitted command and its answer, in their order. Crash tests stop the process after each.
-public enum GateStep: String, Sendable, CaseIterable {
-  /// The first transaction is durable.
-  case t1 = "T1"
-  /// The signer's head file is durable.
-  case file
-  /// The HSM has signed.
-  case sign
-  /// The checkpoint is public.
-  case publish
-  /// The second transaction is durable.
-  case t2 = "T2"
-}
 
 /// What stands between a signed command and its effect: decided, recorded and reserved in one commit (T1), sealed by
 /// the HSM, and only then carried out (T2).
@@ -409,52 +394,4 @@ public actor Gate<Store: UnitStore> {
     if let proofs = try? compute(tree, NoTiles()) { return proofs }
     return try await store.read { unit in try compute(tree, unit) }
   }
-
-  // MARK: - Refusals
-
-  private var refusal: Problem? {
-    switch mode {
-    case .running: nil
-    case .readOnly(let why):
-      Problem(503, "log_read_only", "Nothing can be recorded: \(why). Open a new origin in a ceremony.")
-    case .stopped: Self.stopping
-    }
-  }
-
-  private static var stopping: Problem {
-    Problem(503, "stopping", "The server is stopping; send the request again shortly.")
-  }
-
-  private static var outcomeUnknown: Problem {
-    Problem(
-      503, "outcome_unknown",
-      "The command may be recorded; after the restart, send the same request with the same Idempotency-Key for its outcome."
-    )
-  }
-
-  private static var storageFailed: Problem {
-    Problem(503, "storage_failed", "Nothing was recorded: the storage refuses to write. Send the request again later.")
-  }
-
-  private static func sentence(_ reason: Sequencer.HaltReason) -> String {
-    switch reason {
-    case .databaseBehind: "the database holds less than the signer has signed for, so it was rolled back"
-    case .forked: "the database holds another history than the signer has signed"
-    case .signerBehind: "the signer's head file is older than the published checkpoint, so it was rolled back"
-    case .unknownOutcome(let step): "the outcome of the step '\(step)' is unknown; restart the server"
-    case .unexpectedInput: "the sequencer was told of a step that it had not ordered; restart the server"
-    }
-  }
-}
-
-/// The newest public checkpoint.
-public final class PublishedCheckpoint: Sendable {
-  private let value = Mutex<String?>(nil)
-
-  init() {}
-
-  /// The signed note.
-  public var note: String? { value.withLock { $0 } }
-
-  func set(_ note: String) { value.withLock { $0 = note } }
 }
