@@ -153,9 +153,10 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
       result.authorized.append(
         InFlight(prepared: prepared, authorized: authorized, record: record, answer: submission.answer))
     } catch let problem as Problem {
-      try batch.append(.denied(leaf, code: problem.code), committing: evidence, in: &unit)
       record.state = .denied
       record.result = JSONValue.object(Refusal(problem).json).canonical()
+      let refusal = Commitment.make(salt: evidence.salt, content: record.result)
+      try batch.append(.denied(leaf, code: problem.code, refusal: refusal), committing: evidence, in: &unit)
       try unit.insert(record)
       let denied = Denied(problem: problem, command: record)
       result.answers.append { answer(.failure(denied)) }

@@ -31,8 +31,9 @@ public enum Leaf: Sendable, Equatable {
   case genesis(digest: [UInt8])
   /// A command that the gate allowed; the only leaf from which a seal can be minted.
   case authorized(Authorized)
-  /// A command that the gate refused, with the refusal's stable code.
-  case denied(Authorized, code: String)
+  /// A command that the gate refused, with the refusal's stable code and a ``Commitment`` over the whole refusal, a
+  /// JCS text, under the salt of the leaf's content.
+  case denied(Authorized, code: String, refusal: [UInt8])
   /// What became of the authorised command at an earlier index; exactly one for each.
   case outcome(Outcome)
   /// Anything else that changes identities, keys or reservations.
@@ -135,9 +136,10 @@ public enum Leaf: Sendable, Equatable {
     case .genesis(let digest): writer.field(3, digest)
     case .authorized(let value):
       Self.write(value, decision: "allow", to: &writer)
-    case .denied(let value, let code):
+    case .denied(let value, let code, let refusal):
       Self.write(value, decision: "deny", to: &writer)
       writer.field(11, code)
+      writer.field(12, refusal)
     case .outcome(let value):
       writer.field(3, value.authorizedIndex)
       writer.field(4, [value.status.rawValue])
@@ -172,7 +174,7 @@ public enum Leaf: Sendable, Equatable {
     case 2: leaf = .authorized(try authorized(&reader, decision: "allow"))
     case 3:
       let value = try authorized(&reader, decision: "deny")
-      leaf = .denied(value, code: try reader.text(11))
+      leaf = .denied(value, code: try reader.text(11), refusal: try reader.bytes(12, count: 32))
     case 4:
       let index = try reader.number(3)
       guard let status = Outcome.Status(rawValue: try reader.bytes(4, count: 1)[0]) else {

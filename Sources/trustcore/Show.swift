@@ -53,9 +53,10 @@ extension Leaf {
     switch self {
     case .genesis(let digest): return ["type": "genesis", "genesis_sha256": .string(Hex.encode(digest))]
     case .authorized(let value): return value.json(type: "authorized")
-    case .denied(let value, let code):
+    case .denied(let value, let code, let refusal):
       var object = value.json(type: "denied")
       object["code"] = .string(code)
+      object["refusal"] = .string(Hex.encode(refusal))
       return object
     case .outcome(let value):
       return [

@@ -114,7 +114,7 @@ extension Receipt {
     let denied = try #require(denials.first)
     #expect(denials.count == 2 && denials[1].command == denied.command && denials[1].problem == denied.problem)
     let bytes = try #require(try b.image.entry(at: denied.command.leafIndex))
-    guard case .denied(let leaf, let code) = try Leaf.decode(bytes).leaf else { throw Problem(500, "no denial", "") }
+    guard case .denied(let leaf, let code, _) = try Leaf.decode(bytes).leaf else { throw Problem(500, "no denial", "") }
     #expect(code == "account_overdrawn" && leaf.command == denied.command.id && denied.command.state == .denied)
     #expect(b.image.allCommands.filter { $0.state == .denied }.count == 1 && b.moved == 0)
     await b.d.stop()

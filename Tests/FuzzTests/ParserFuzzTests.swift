@@ -81,7 +81,8 @@ struct ParserFuzzTests {
       command: CommandID(from: random), audience: "ledger", tenant: "ten_x", environment: "development",
       commitment: random.bytes(32), policyVersion: "builtin/1", notAfter: Timestamp(seconds: 1_800_000_300))
     let leaves: [Leaf] = [
-      .genesis(digest: random.bytes(32)), .authorized(decided), .denied(decided, code: "account_overdrawn"),
+      .genesis(digest: random.bytes(32)), .authorized(decided),
+      .denied(decided, code: "account_overdrawn", refusal: random.bytes(32)),
       .outcome(.init(authorizedIndex: 9, status: .done, commitment: random.bytes(32))),
       .event(.init(kind: "token.issued", commitment: random.bytes(32))),
     ]

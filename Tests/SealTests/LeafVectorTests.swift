@@ -50,7 +50,7 @@ import Wire
       switch vector["type"] as? String {
       case "genesis": .genesis(digest: try bytes("digest"))
       case "authorized": .authorized(try authorized())
-      case "denied": .denied(try authorized(), code: try text("code"))
+      case "denied": .denied(try authorized(), code: try text("code"), refusal: try bytes("refusal"))
       case "outcome":
         .outcome(
           .init(

@@ -37,7 +37,8 @@ struct PreparedLog {
     let value = Leaf.Authorized(
       command: CommandID(from: world.random), audience: audience, tenant: tenant, environment: environment,
       commitment: content.commitment, policyVersion: "test/1", notAfter: signed.notAfter)
-    return append(deny ? .denied(value, code: "test") : .authorized(value), content)
+    return append(
+      deny ? .denied(value, code: "test", refusal: Array(repeating: 0, count: 32)) : .authorized(value), content)
   }
 
   func checkpoint(size: UInt64? = nil, key: NoteVerifierKey? = nil) throws -> UnverifiedCheckpoint {

@@ -61,8 +61,8 @@ struct DecisionAudit {
       try demand(digest == self.digest, "it does not hold the digest of this genesis.json.")
     case .authorized(let leaf):
       try authorize(leaf, bytes, at: index, time, in: &unit, &report)
-    case .denied(let leaf, let code):
-      try deny(leaf, code, at: index, time, in: &unit, &report)
+    case .denied(let leaf, let code, let refusal):
+      try deny(leaf, code, refusal, at: index, time, in: &unit, &report)
     case .outcome(let outcome):
       try finish(outcome, at: index, time, in: &unit, &report)
     case .event(let event):
@@ -186,8 +186,8 @@ struct DecisionAudit {
   }
 
   private mutating func deny(
-    _ leaf: Leaf.Authorized, _ code: String, at index: UInt64, _ time: Timestamp, in unit: inout SQLiteUnit,
-    _ report: inout AuditReport
+    _ leaf: Leaf.Authorized, _ code: String, _ commitment: [UInt8], at index: UInt64, _ time: Timestamp,
+    in unit: inout SQLiteUnit, _ report: inout AuditReport
   ) throws {
     report.denied += 1
     let before = state
@@ -201,7 +201,8 @@ struct DecisionAudit {
       refusal.code == code, "it is denied as \(code), but by the record before it the reason is \(refusal.code).")
     try demand(
       row.state == .denied && row.outcomeIndex == nil && row.checkpointSize == nil
-        && row.result == JSONValue.object(Refusal(refusal).json).canonical(),
+        && Refusal(decoding: row.result).problem.code == code
+        && Commitment.make(salt: decision.salted.salt, content: row.result) == commitment,
       "its row in the table command does not say what was refused and why.")
   }
 
