@@ -68,6 +68,8 @@ struct RecoveryTests {
         group.addTask { try module.closeAllSessions(slot) }
         try await group.waitForAll()
       }
+      // Sessions that were closed last, when nothing was under way, must not count against the next round.
+      _ = try await custodian.sign([0], with: .oauthA)
     }
   }
 
