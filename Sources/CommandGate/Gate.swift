@@ -234,7 +234,11 @@ public actor Gate<Store: UnitStore> {
   /// Lets the state machine decide and hands on what it wants done.
   private func drive<E: Error>(_ step: (inout Sequencer) throws(E) -> [Sequencer.Action]) throws(E) {
     guard sequencer != nil else { return }
-    for action in try step(&sequencer!) { act.yield(action) }
+    for action in try step(&sequencer!) {
+      // Whoever is answered from here on must not find the gate running.
+      if case .halt(let reason) = action { mode = .readOnly(Self.sentence(reason)) }
+      act.yield(action)
+    }
   }
 
   private func report(_ input: Sequencer.Input) { drive { $0.receive(input) } }
@@ -270,9 +274,7 @@ public actor Gate<Store: UnitStore> {
     case .setTimer(let timer):
       try? await Task.sleep(for: .milliseconds(delay(timer.purpose)))
       report(.timer(timer))
-    case .halt(let reason):
-      mode = .readOnly(Self.sentence(reason))
-      answerAfterHalt()
+    case .halt: answerAfterHalt()
     }
     finishIfIdle()
   }
@@ -316,14 +318,19 @@ public actor Gate<Store: UnitStore> {
       report(.committed(result.tree.head, owesOutcomes: !result.authorized.isEmpty))
       await storeCheckpointIfIdle()
     } catch {
-      commitFailures += 1
       for (number, batch) in zip(applying, ready) { sealed[number] = batch }
-      // Whoever has waited through several attempts is told; a submission that does nothing keeps the place.
-      let giveUp = commitFailures > 3
-      if giveUp { for submission in batch { submission.answer(.failure(Self.storageFailed)) } }
-      queue.insert(contentsOf: giveUp ? batch.map { _ in .nothing } : batch, at: 0)
-      let stored = try? await store.read { unit in try unit.head() }
-      report(.failed(.commit, stored == tree.head ? .transient : .unknown))
+      if await (try? store.read { unit in try unit.head() }) == tree.head {
+        commitFailures += 1
+        // Whoever has waited through several attempts is told; a submission that does nothing keeps the place.
+        let giveUp = commitFailures > 3
+        if giveUp { for submission in batch { submission.answer(.failure(Self.storageFailed)) } }
+        queue.insert(contentsOf: giveUp ? batch.map { _ in .nothing } : batch, at: 0)
+        report(.failed(.commit, .transient))
+      } else {
+        // The transaction may have been kept although it reported a failure: nobody is told that nothing was recorded.
+        report(.failed(.commit, .unknown))
+        for submission in batch { submission.answer(.failure(Self.outcomeUnknown)) }
+      }
     }
     answerAfterHalt()
   }

@@ -252,10 +252,16 @@ extension Receipt {
   }
 
   @Test func aWriteOfUnknownOutcomeStopsTheGate() async throws {
+    // At once, and after so many refusals that those who wait would be told that nothing was recorded.
+    for refusals in [0, 3] { try await unknownOutcome(after: refusals) }
+  }
+
+  private func unknownOutcome(after refusals: Int) async throws {
     let b = try await Bench.make()
-    b.d.store.fail([.reportedFalsely])
+    b.d.store.fail(Array(repeating: .refused, count: refusals) + [.reportedFalsely])
     let signed = try await b.signed(10)
-    #expect(await b.code { _ = try await b.d.gate.submit(signed, to: "ledger") } == "log_read_only")
+    // It is recorded, so nobody may be told that it is not.
+    #expect(await b.code { _ = try await b.d.gate.submit(signed, to: "ledger") } == "outcome_unknown")
     #expect(await b.d.gate.mode != .running && b.moved == 0)
     #expect(await b.code { _ = try await b.transfer(1) } == "log_read_only")
     await b.d.stop()
