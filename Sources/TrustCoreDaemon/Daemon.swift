@@ -67,8 +67,8 @@ public final class Daemon: Sendable {
     let state = StateDirectory(path: configuration.state)
     self.state = state
     self.logger = logger
-    let mustMake = try state.openForDevelopment()
-    lock = try state.lock()
+    let (lock, mustMake) = try state.openForDevelopment()
+    self.lock = lock
     state.removeReady()
     if mustMake {
       logger.notice("making a development deployment", metadata: ["state": "\(state.path)"])

@@ -28,34 +28,37 @@ struct StateDirectory: Sendable {
   /// Says that `--dev` made this folder: empty while it is being made.
   private var marker: String { path + "/development" }
 
-  /// Opens or makes the folder for development mode.
-  /// - Returns: true where the deployment still has to be made.
-  /// - Throws: ``StartError`` where the folder holds anything that `--dev` did not make.
-  func openForDevelopment() throws -> Bool {
+  /// Opens or makes the folder for development mode, and holds it for as long as the returned lock lives.
+  /// - Returns: the lock, and true where the deployment still has to be made.
+  /// - Throws: ``StartError`` where another process holds the folder, or it holds anything that `--dev` did not make.
+  func openForDevelopment() throws -> (lock: FileHandle, mustMake: Bool) {
     let files = FileManager.default
     if !files.fileExists(atPath: path) {
       try files.createDirectory(
         atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
     }
-    let content = try files.contentsOfDirectory(atPath: path)
-    if content.isEmpty {
+    let foreign = StartError("\(path) holds state that --dev did not make: name an empty folder with --state")
+    func content() throws -> [String] { try files.contentsOfDirectory(atPath: path).filter { $0 != "lock" } }
+    // A foreign folder does not even get a lock file.
+    guard try content().isEmpty || files.fileExists(atPath: marker) else { throw foreign }
+    let lock = try lock()
+    // Looked at again: only now is it certain that nobody else is making it.
+    let names = try content()
+    if names.isEmpty {
       try write("", to: marker)
-      return true
+      return (lock, true)
     }
-    guard let text = try? String(contentsOfFile: marker, encoding: .utf8) else {
-      throw StartError("\(path) holds state that --dev did not make: name an empty folder with --state")
-    }
-    guard text.isEmpty else { return false }
+    guard let text = try? String(contentsOfFile: marker, encoding: .utf8) else { throw foreign }
+    guard text.isEmpty else { return (lock, false) }
     // The first start did not finish, so nothing was served from it and nobody relies on it.
-    for name in content where name != "development" { try files.removeItem(atPath: path + "/" + name) }
-    return true
+    for name in names where name != "development" { try files.removeItem(atPath: path + "/" + name) }
+    return (lock, true)
   }
 
   /// Says that the deployment is whole.
   func finishMaking() throws { try write("made\n", to: marker) }
 
-  /// Holds the folder for this process for as long as the returned handle lives.
-  func lock() throws -> FileHandle {
+  private func lock() throws -> FileHandle {
     let descriptor = unsafe open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       throw StartError("another trustcored uses \(path): stop it first")

@@ -152,6 +152,21 @@ extension EndToEndTests {
       #expect(try await fixture.get("/readyz").status == 200)
     }
 
+    @Test func secondDaemonDoesNotDisturbAFirstStart() async throws {
+      let state = Built.fresh("making")
+      let daemon = DaemonProcess(executable: try Built.program("trustcored"), state: state)
+      async let ready = daemon.start()
+      // The first has begun to make its deployment; the second must not take that for an interrupted start.
+      while !Self.files.fileExists(atPath: state + "/development") { try await Task.sleep(for: .milliseconds(1)) }
+      let (status, output) = try await Built.run(
+        try Built.program("trustcored"), ["serve", "--dev", "--state", state], within: .seconds(30))
+      #expect(status == 70 && output.contains("another trustcored uses"), "\(output)")
+      let client = try TrustCoreClient(try await ready)
+      #expect(try await client.get("/readyz").status == 200)
+      await client.close()
+      try await daemon.stop()
+    }
+
     @Test func foreignFolderIsRefused() async throws {
       let state = Built.fresh("foreign")
       try Self.files.createDirectory(atPath: state, withIntermediateDirectories: true)
