@@ -1,7 +1,6 @@
 // Statements on SQLite's own interface. GRDB opens the connection and runs its transactions; its rows, arguments and
 // statement look-up cost several times what SQLite takes for a statement, and a command runs about twenty.
 
-import Foundation
 import GRDB
 import GRDBSQLite
 
@@ -140,14 +139,6 @@ extension Array: SQLValue where Element == UInt8 {
     let count = Int(unsafe sqlite3_column_bytes(statement, column))
     self = unsafe Array(UnsafeRawBufferPointer(start: bytes, count: count))
   }
-}
-
-extension Data: SQLValue {
-  func bind(to statement: OpaquePointer, at index: Int32) -> Int32 {
-    unsafe [UInt8](self).bind(to: statement, at: index)
-  }
-
-  init(of statement: OpaquePointer, _ column: Int32) { self.init(unsafe [UInt8](of: statement, column)) }
 }
 
 extension Optional: SQLValue where Wrapped: SQLValue {

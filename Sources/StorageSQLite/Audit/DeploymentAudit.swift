@@ -56,7 +56,7 @@ public struct DeploymentAudit: Sendable {
       let next = tree.tree.size
       let entries = try unit.all(
         "SELECT idx, leaf FROM log_entry WHERE idx >= ? ORDER BY idx LIMIT 256", [Int64(clamping: next)]
-      ) { (index: $0[0] as Int64, leaf: [UInt8]($0[1] as Data)) }
+      ) { (index: $0[0] as Int64, leaf: $0[1] as [UInt8]) }
       for entry in entries {
         let index = tree.tree.size
         guard Int64(exactly: index) == entry.index else {

@@ -87,7 +87,7 @@ extension SQLiteUnit {
   /// Every invitation, by digest.
   func invitations() throws -> [Invitation] {
     try all("SELECT digest, owner, tenant FROM invitation ORDER BY digest", []) { row in
-      Invitation(digest: [UInt8](row[0] as Data), owner: row[1], tenant: row[2])
+      Invitation(digest: row[0], owner: row[1], tenant: row[2])
     }
   }
 
