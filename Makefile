@@ -37,7 +37,8 @@ lint: ## Check the format, and that nothing is tracked that belongs to one machi
 
 bench: setup ## Measure the release build; prints a table and writes bench.json. ARGS=... are passed on.
 	@for product in trustcored Benchmarks; do swift build -c release --product $$product; done
-	@$(RELEASE)/Benchmarks --trustcored $(RELEASE)/trustcored --output bench.json $(ARGS)
+	@if python=$$(.ci/python-tools); then export TRUSTCORE_PYTHON=$$python; fi; \
+	  $(RELEASE)/Benchmarks --trustcored $(RELEASE)/trustcored --output bench.json $(ARGS)
 
 build: setup ## Build everything for debugging.
 	@swift build
@@ -48,9 +49,9 @@ setup: ## Install the Debian packages that are missing, and check the Swift tool
 fuzz: setup ## Feed every parser with FUZZ_ROUNDS mutated inputs, 300000 unless stated; CI feeds 3000.
 	@FUZZ_ROUNDS=$${FUZZ_ROUNDS:-300000} swift test --filter '[Ff]uzz|[Mm]utation'
 
-soak: setup ## Run the crash tests ROUNDS times, 20 unless stated.
+soak: setup ## Run the crash tests and the simulations ROUNDS times, 20 unless stated.
 	@swift build --build-tests
-	@for round in $$(seq $(or $(ROUNDS),20)); do echo "round $$round"; swift test --skip-build --filter '[Cc]rash'; done
+	@for round in $$(seq $(or $(ROUNDS),20)); do echo "round $$round"; TRUSTCORE_SOAK=1 swift test --skip-build --filter '[Cc]rash|[Ss]imulation'; done
 
 clean: ## Remove what was built and the development state.
 	@rm -rf .build .trustcore bench.json

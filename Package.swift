@@ -53,6 +53,7 @@ let trustedBase: [Target] = [
   .target(name: "CSecureMemory", path: "Keys/CSecureMemory"),
   module("SecretMemory", in: "Keys", ["CSecureMemory"]),
   module("KeyHierarchy", in: "Keys"),
+  module("COSE", in: "Attestation"),
 ]
 
 let standing: [Target] = [
@@ -60,23 +61,36 @@ let standing: [Target] = [
   module("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
   module("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
   module("AgentIdentity", ["Wire", "JOSE", crypto]),
-  module("Seal", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", crypto]),
-  module("CommandGate", ["Wire", "TransparencyLog", "AgentIdentity", "Seal", crypto]),
+  module("Policy", ["Wire", crypto]),
+  module("Cosign", ["Wire", "COSE", "JOSE", crypto, x509, asn1]),
+  module("Seal", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", crypto]),
+  module("CommandGate", ["Wire", "TransparencyLog", "AgentIdentity", "Cosign", "Policy", "Seal", crypto]),
   module("Ledger", ["Wire", "Seal", "AgentIdentity"]),
+  module("Consent", ["Wire", "Seal", "AgentIdentity", "Cosign", crypto]),
+  module("Rails", ["Wire"]),
+  module(
+    "Payments",
+    ["Wire", "JOSE", "AgentIdentity", "Policy", "Cosign", "Seal", "Consent", "Ledger", "Rails", crypto]),
   module(
     "StorageSQLite",
-    ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", grdb, sqlite]),
+    [
+      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Policy", "Cosign", "Seal", "CommandGate", "Ledger",
+      "Consent", "Rails", "Payments", crypto, grdb, sqlite,
+    ]),
+  .target(
+    name: "WebConsole", dependencies: ["Wire"], path: "Sources/WebConsole",
+    resources: [.embedInCode("Assets/console.css"), .embedInCode("Assets/console.js")]),
   module(
     "TrustCoreAPI",
     [
-      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "KeyHierarchy", crypto,
-      httpTypes, nioCore, logging,
+      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", "Seal", "CommandGate", "Ledger", "Consent",
+      "Rails", "Payments", "WebConsole", "KeyHierarchy", crypto, httpTypes, nioCore, logging,
     ] + hummingbird),
   module(
     "TrustCoreDaemon",
     [
-      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "StorageSQLite",
-      "TrustCoreAPI", "KeyHierarchy", "HSMCustody", "SecretMemory", crypto, x509, asn1, logging,
+      "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "Consent", "Payments",
+      "StorageSQLite", "TrustCoreAPI", "KeyHierarchy", "HSMCustody", "SecretMemory", crypto, x509, asn1, logging,
       serviceLifecycle, unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
     ] + hummingbird),
   .executableTarget(
@@ -84,7 +98,7 @@ let standing: [Target] = [
     path: "Sources/trustcored"),
   .executableTarget(
     name: "trustcore",
-    dependencies: ["StorageSQLite", "Seal", "TransparencyLog", "Wire", argumentParser],
+    dependencies: ["StorageSQLite", "Payments", "Seal", "TransparencyLog", "Wire", argumentParser],
     path: "Sources/trustcore"),
 ]
 
@@ -93,29 +107,34 @@ let testing: [Target] = [
     name: "TestSupport",
     dependencies: [
       "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity",
-      "Seal",
-      "CommandGate", "Ledger", "StorageSQLite", crypto,
-    ], path: "Tests/TestSupport"),
+      "Policy", "Cosign", "Seal", "CommandGate", "Ledger", "Consent", "Rails", "Payments", "StorageSQLite",
+      "SoftwareAuthenticator", crypto,
+    ], path: "Tests/TestSupport", exclude: ["Authenticator"]),
+  .target(
+    name: "SoftwareAuthenticator", dependencies: ["Wire", "COSE", crypto, cryptoExtras, x509, asn1],
+    path: "Tests/TestSupport/Authenticator"),
   .target(
     name: "DemoClient",
     dependencies: [
-      "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "TrustCoreAPI", asyncHTTPClient, nioCore, nioSSL,
-      nioHTTP1, crypto,
+      "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Rails", "TrustCoreAPI", "SoftwareAuthenticator",
+      asyncHTTPClient, nioCore, nioSSL, nioHTTP1, crypto,
     ],
     path: "Tests/DemoClient"),
   .executableTarget(
     name: "DemoDriver",
     dependencies: [
-      "DemoClient", "Wire", "JOSE", "TransparencyLog", "TrustCoreAPI", argumentParser,
+      "DemoClient", "Wire", "JOSE", "TransparencyLog", "Rails", "SoftwareAuthenticator", "TrustCoreAPI",
+      argumentParser,
     ],
     path: "Tests/DemoDriver"),
   .executableTarget(
     name: "Benchmarks",
     dependencies: [
       "DemoClient", "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "StorageSQLite",
-      "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", crypto, argumentParser,
+      "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", "COSE", "Cosign", "Rails",
+      "SoftwareAuthenticator", crypto, cryptoExtras, argumentParser,
       nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioTLS, "TrustCoreAPI",
-    ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop"]),
+    ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop", "webauthn_peer.py"]),
   .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
   .executableTarget(
     name: "CrashDaemon", dependencies: ["TrustCoreDaemon", "CommandGate", argumentParser, unixSignals, logging],
@@ -123,9 +142,9 @@ let testing: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "TestSupport", "DemoClient", "TrustCoreAPI", "TransparencyLog", "Seal", "JOSE", "AgentIdentity", "Wire",
-      "StorageSQLite", crypto, nioCore, nioPosix, nioSSL,
-    ], path: "Tests/EndToEndTests", exclude: ["second_client.py"]),
+      "TestSupport", "DemoClient", "TrustCoreAPI", "TransparencyLog", "Seal", "JOSE", "AgentIdentity", "Wire", "Rails",
+      "SoftwareAuthenticator", "StorageSQLite", crypto, nioCore, nioPosix, nioSSL,
+    ], path: "Tests/EndToEndTests", exclude: ["second_client.py", "console_browser.py"]),
   .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
   .testTarget(
     name: "FuzzTests",
@@ -138,10 +157,26 @@ let testing: [Target] = [
   tests("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
   tests("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
   tests("Seal", ["Wire", "JOSE", "AgentIdentity", "TransparencyLog", "CommandGate"]),
-  tests("Ledger", ["Wire", "Seal", "CommandGate"]),
+  tests("Ledger", ["Wire", "Seal", "CommandGate", "StorageSQLite"]),
   tests("CommandGate", ["Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger", "StorageSQLite"]),
-  tests("StorageSQLite", ["Wire", "AgentIdentity", "Seal", "CommandGate", grdb]),
+  tests(
+    "StorageSQLite",
+    [
+      "Wire", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails", "Payments", grdb,
+    ]),
   tests("AgentIdentity", ["Wire", "JOSE", crypto]),
+  tests("COSE", ["Wire"]),
+  tests("Cosign", ["COSE", "JOSE", "Wire", "SoftwareAuthenticator", crypto]),
+  tests("Policy", ["Wire"]),
+  tests("Consent", ["Wire"]),
+  tests("Rails", ["Wire", "DemoClient"]),
+  tests("WebConsole", ["Wire"]),
+  tests(
+    "Payments",
+    [
+      "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger", "Consent", "Policy", "Cosign", "Rails",
+      "CommandGate", "StorageSQLite", "SoftwareAuthenticator",
+    ]),
 ]
 
 let package = Package(

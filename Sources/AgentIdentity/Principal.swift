@@ -1,3 +1,5 @@
+public import Wire
+
 /// Who may sign commands.
 public struct Principal: Sendable, Equatable {
   /// What a principal may do at all.
@@ -8,6 +10,10 @@ public struct Principal: Sendable, Equatable {
     case owner
     /// A software agent that acts on its owner's accounts.
     case agent
+    /// A person who approves with a hardware key; signs no requests.
+    case approver
+    /// A bank at the other end of a rail; says what became of what it was sent.
+    case bank
   }
 
   /// Where a principal stands.
@@ -36,11 +42,13 @@ public struct Principal: Sendable, Equatable {
   public var status: Status
   /// Index of the leaf that approved the key: 0, genesis, for the first roster.
   public var enrolmentIndex: UInt64
+  /// Since when it may act: the epoch for those of the first roster, and as long as it is pending.
+  public var since: Timestamp
 
   /// Makes a principal.
   public init(
     id: String, kind: Kind, tenant: String, owner: String, thumbprint: String, key: [UInt8], status: Status,
-    enrolmentIndex: UInt64
+    enrolmentIndex: UInt64, since: Timestamp = Timestamp(milliseconds: 0)
   ) {
     self.id = id
     self.kind = kind
@@ -50,6 +58,7 @@ public struct Principal: Sendable, Equatable {
     self.key = key
     self.status = status
     self.enrolmentIndex = enrolmentIndex
+    self.since = since
   }
 }
 
@@ -78,8 +87,8 @@ public protocol PrincipalStore {
   mutating func principal(thumbprint: String) throws -> Principal?
   /// Adds a principal; an id or a thumbprint that is taken is an error of the store.
   mutating func insert(_ principal: Principal) throws
-  /// Changes where a principal stands.
-  mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws
+  /// Writes `status`, `enrolmentIndex` and `since` of a principal that exists.
+  mutating func update(_ principal: Principal) throws
   /// The invitation whose token has a digest.
   mutating func invitation(digest: [UInt8]) throws -> Invitation?
   /// Adds an invitation.

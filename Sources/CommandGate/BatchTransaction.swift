@@ -1,4 +1,5 @@
 package import AgentIdentity
+import Cosign
 package import Seal
 package import TransparencyLog
 public import Wire
@@ -27,7 +28,6 @@ struct SealedBatch<Unit>: Sendable {
 /// The body of the gate's transaction. Pure but for the unit of work it is given.
 struct BatchTransaction<Unit: GateUnit>: Sendable {
   let environment: String
-  let policyVersion: String
   let random: any RandomSource
 
   func run(
@@ -63,6 +63,12 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     _ result: inout BatchResult<Unit>, in unit: inout Unit
   ) throws {
     var record = command.record
+    if record.state == .held {
+      // Nothing is carried out: its leaf stands under a signed head now, and its answer may go out.
+      record.checkpointSize = sealed.note.claimed.size
+      try unit.update(record)
+      return answer(command, record, proof: proof, under: sealed.note, .success(()), &result)
+    }
     let context = command.authorized.context
     let status: Leaf.Outcome.Status
     let outcome: JSONObject
@@ -88,17 +94,25 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     record.checkpointSize = sealed.note.claimed.size
     record.state = status == .done ? .done : status == .expired ? .expired : .failed
     try unit.update(record)
+    answer(
+      command, record, proof: proof, under: sealed.note,
+      status == .done ? .success(()) : .failure(Refusal(decoding: record.result).problem), &result)
+  }
+
+  private func answer(
+    _ command: InFlight<Unit>, _ record: CommandRecord, proof: [MerkleHash], under note: UnverifiedCheckpoint,
+    _ end: Result<Void, Problem>, _ result: inout BatchResult<Unit>
+  ) {
     guard let answer = command.answer else { return }
     let authorized = command.authorized
-    let (final, note) = (record, sealed.note)
     result.answers.append {
       answer(
         Result {
-          if final.state != .done { throw Refusal(decoding: final.result).problem }
+          try end.get()
           return .receipt(
             Receipt(
-              command: final, leaf: authorized.leaf, salt: authorized.salt,
-              proof: try TLogProof(index: final.leafIndex, hashes: proof, checkpoint: note), result: .object(outcome)))
+              command: record, leaf: authorized.leaf, salt: authorized.salt,
+              proof: try TLogProof(index: record.leafIndex, hashes: proof, checkpoint: note)))
         })
     }
   }
@@ -106,13 +120,13 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
   // MARK: - T1
 
   private func record(
-    _ change: @Sendable (inout Unit, Timestamp) throws -> EventRecord?, _ submission: Submission<Unit>,
+    _ change: @Sendable (inout Unit, EventMoment) throws -> EventRecord?, _ submission: Submission<Unit>,
     _ batch: inout LeafBatch, _ result: inout BatchResult<Unit>, in unit: inout Unit
   ) throws {
     let answer = submission.answer
     do {
-      let now = batch.now
-      let event = try unit.savepoint { unit in try change(&unit, now) }
+      let moment = EventMoment(time: batch.now, leafIndex: batch.nextIndex)
+      let event = try unit.savepoint { unit in try change(&unit, moment) }
       let index = try event.map { try batch.append($0, in: &unit) }
       result.answers.append { answer(.success(.recorded(index))) }
     } catch let problem as Problem {
@@ -135,24 +149,42 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     }
     let known = try principals[signed.principal.id] ?? unit.principal(id: signed.principal.id)
     principals[signed.principal.id] = known
-    let context = CommandContext(id: batch.identifier(), principal: known ?? signed.principal, decidedAt: batch.now)
-    let evidence = batch.salted(signed.encoded)
-    let leaf = Leaf.Authorized(
-      command: context.id, audience: prepared.audience, tenant: context.principal.tenant, environment: environment,
-      commitment: evidence.commitment, policyVersion: policyVersion, notAfter: signed.notAfter)
+    let context = CommandContext(
+      id: batch.identifier(), principal: known ?? signed.principal, decidedAt: batch.now, leafIndex: batch.nextIndex,
+      signed: signed)
+    let policyVersion = try prepared.policyVersion(context, &unit)
+    func leaf(committing evidence: SaltedContent, notAfter: Timestamp) -> Leaf.Authorized {
+      Leaf.Authorized(
+        command: context.id, audience: prepared.audience, tenant: context.principal.tenant, environment: environment,
+        commitment: evidence.commitment, policyVersion: policyVersion, notAfter: notAfter)
+    }
     var record = CommandRecord(
       id: context.id, leafIndex: batch.nextIndex, idempotency: idempotency, digest: signed.commandDigest,
       principal: signed.principal.id, state: .authorized)
     do {
       try signed.permit(by: known, at: batch.now)
-      try unit.savepoint { unit in try prepared.reserve(context, &unit) }
-      let (index, bytes) = try batch.append(.authorized(leaf), committing: evidence, in: &unit)
+      let ruling = try unit.savepoint { unit in
+        if let asserted = signed.asserted { try unit.use(asserted.credential, asserted.assertion) }
+        return try prepared.reserve(context, &unit)
+      }
+      let evidence = batch.salted(signed.evidence(ruling.references))
+      let decided: Leaf
+      switch ruling.disposition {
+      case .allow: decided = .authorized(leaf(committing: evidence, notAfter: signed.notAfter))
+      case .hold(let end, let held):
+        decided = .held(leaf(committing: evidence, notAfter: end))
+        record.state = .held
+        record.result = JSONValue.object(held).canonical()
+      }
+      let bytes = try batch.append(decided, committing: evidence, in: &unit).bytes
       try unit.insert(record)
       let authorized = AuthorizedCommand(
-        signed: signed, context: context, leafIndex: index, leaf: bytes, salt: evidence.salt)
+        context: context, leaf: bytes, salt: evidence.salt, references: ruling.references)
       result.authorized.append(
         InFlight(prepared: prepared, authorized: authorized, record: record, answer: submission.answer))
     } catch let problem as Problem {
+      let evidence = batch.salted(signed.encoded)
+      let leaf = leaf(committing: evidence, notAfter: signed.notAfter)
       record.state = .denied
       record.result = JSONValue.object(Refusal(problem).json).canonical()
       let refusal = Commitment.make(salt: evidence.salt, content: record.result)
@@ -161,6 +193,12 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
       let denied = Denied(problem: problem, command: record)
       result.answers.append { answer(.failure(denied)) }
     }
+  }
+
+  private static var inFlight: Problem {
+    Problem(
+      409, "idempotency_key_in_flight",
+      "The first request with this Idempotency-Key is still being carried out; try again shortly.")
   }
 
   /// The answer to a request whose Idempotency-Key was used before.
@@ -174,14 +212,11 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
           "This Idempotency-Key was used for another request; use a new key for a new command."))
     }
     switch earlier.state {
-    case .authorized:
-      return .failure(
-        Problem(
-          409, "idempotency_key_in_flight",
-          "The first request with this Idempotency-Key is still being carried out; try again shortly."))
+    case .authorized: return .failure(Self.inFlight)
     case .denied: return .failure(Denied(problem: Refusal(decoding: earlier.result).problem, command: earlier))
     case .failed, .expired: return .failure(Refusal(decoding: earlier.result).problem)
-    case .done: return .success(.receipt(try Receipt.rebuilt(earlier, in: &unit)))
+    case .held where earlier.checkpointSize == nil: return .failure(Self.inFlight)
+    case .done, .held: return .success(.receipt(try Receipt.rebuilt(earlier, in: &unit)))
     }
   }
 }
@@ -197,14 +232,20 @@ extension SignedCommand {
     case .pending:
       throw Problem(
         403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
-    case .revoked: throw Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
+    case .revoked:
+      throw known.kind == .agent
+        ? Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
+        : Problem(403, "person_revoked", "Whoever signed this was revoked by a security officer.")
     }
-    // The evidence names the leaf that approved the key: one that was not known when the request was verified is missing.
-    guard known.enrolmentIndex == principal.enrolmentIndex else {
+    // The evidence names the leaf that approved the key: one that was not known when the request was verified is
+    // missing. That of a credential is compared where its use is noted.
+    guard asserted != nil || known.enrolmentIndex == principal.enrolmentIndex else {
       throw Problem(409, "agent_just_approved", "The agent was approved while this was under way; send a new request.")
     }
     guard now < notAfter else {
-      throw Problem(401, "signature_expired", "The signature has expired; sign the request again.")
+      throw asserted != nil
+        ? Problem(401, "approval_expired", "The assertion came too late; open the page again.")
+        : Problem(401, "signature_expired", "The signature has expired; sign the request again.")
     }
   }
 }
@@ -217,8 +258,7 @@ extension Receipt {
     else { throw Problem(503, "receipt_unavailable", "The receipt's parts are not stored; restore the database.") }
     return Receipt(
       command: command, leaf: leaf, salt: content.salt,
-      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit),
-      result: command.result.isEmpty ? nil : try? JSONValue(parsing: command.result))
+      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit))
   }
 
   /// The proof that a leaf is under a checkpoint.

@@ -1,4 +1,5 @@
 public import AgentIdentity
+public import Cosign
 public import Seal
 public import TransparencyLog
 
@@ -16,6 +17,8 @@ public struct CommandRecord: Sendable, Equatable {
     case expired
     /// Refused.
     case denied
+    /// Waits for approvals; its module keeps what becomes of it.
+    case held
   }
 
   /// The command's identifier.
@@ -66,7 +69,7 @@ public protocol CommandStore {
   mutating func insert(_ command: CommandRecord) throws
   /// Writes state, outcome, checkpoint size and result of a command that exists.
   mutating func update(_ command: CommandRecord) throws
-  /// Every command in state `authorized`, by index.
+  /// Every command in state `authorized`, and every held one that is not known to be sealed, by index.
   mutating func unfinished() throws -> [CommandRecord]
   /// Keeps the content that a leaf commits to.
   mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws
@@ -77,7 +80,7 @@ public protocol CommandStore {
 }
 
 /// All that a unit of work must offer to the gate.
-public typealias GateUnit = LogStore & CommandStore & PrincipalStore
+public typealias GateUnit = LogStore & CommandStore & PrincipalStore & CosignStore
 
 /// A storage that opens units of work: one writer, one transaction at a time.
 public protocol UnitStore<Unit>: Sendable {

@@ -15,8 +15,6 @@ public actor Gate<Store: UnitStore> {
   public struct Configuration: Sendable {
     /// The deployment's environment, which leaves name.
     public var environment: String
-    /// Version of the rules that decide.
-    public var policyVersion = "builtin/1"
     /// At most so many submissions in one transaction.
     public var batchLimit = 512
     /// At most so many submissions waiting; above it they are refused.
@@ -88,7 +86,7 @@ public actor Gate<Store: UnitStore> {
     self.configuration = configuration
     (actions, act) = AsyncStream.makeStream(of: Sequencer.Action.self)
     transaction = BatchTransaction(
-      environment: configuration.environment, policyVersion: configuration.policyVersion, random: random)
+      environment: configuration.environment, random: random)
   }
 
   // MARK: - Start
@@ -127,16 +125,23 @@ public actor Gate<Store: UnitStore> {
     var commands: [InFlight<Unit>] = []
     for (record, leaf, content, signed) in unfinished {
       let (decoded, decidedAt) = try Leaf.decode(leaf)
-      guard case .authorized(let authorized) = decoded, let module = modules[authorized.audience] else {
+      let audience: String? =
+        switch (decoded, record.state) {
+        case (.authorized(let leaf), .authorized), (.held(let leaf), .held): leaf.audience
+        default: nil
+        }
+      guard let audience, let module = modules[audience] else {
         throw Problem(
           503, "log_incomplete", "Leaf \(record.leafIndex) is not what its command says; restore the database.")
       }
-      let context = CommandContext(id: record.id, principal: signed.principal, decidedAt: decidedAt)
+      let context = CommandContext(
+        id: record.id, principal: signed.principal, decidedAt: decidedAt, leafIndex: record.leafIndex, signed: signed)
       commands.append(
         InFlight(
           prepared: try prepare(module, signed),
           authorized: AuthorizedCommand(
-            signed: signed, context: context, leafIndex: record.leafIndex, leaf: leaf, salt: content.salt),
+            context: context, leaf: leaf, salt: content.salt,
+            references: try CommandEvidence(decoding: content.content).references),
           record: record, answer: nil))
     }
     let sequencer = Sequencer(
@@ -156,12 +161,10 @@ public actor Gate<Store: UnitStore> {
     _ content: [UInt8], leaf: [UInt8], genesis: Genesis, in unit: inout Unit
   ) throws -> SignedCommand {
     let time = try Leaf.decode(leaf).time
-    let index = try CommandEvidence(decoding: content).enrolmentIndex
-    var enrolment: (leaf: [UInt8], content: SaltedContent)?
-    if index > 0, let leaf = try unit.entry(at: index), let content = try unit.content(leafIndex: index) {
-      enrolment = (leaf, content)
+    return try EvidenceVerifier(genesis: genesis).verify(content, at: time) { index in
+      guard let leaf = try? unit.entry(at: index), let content = try? unit.content(leafIndex: index) else { return nil }
+      return (leaf, content)
     }
-    return try EvidenceVerifier(genesis: genesis).verify(content, at: time) { _ in enrolment }
   }
 
   // MARK: - Submissions
@@ -184,7 +187,7 @@ public actor Gate<Store: UnitStore> {
   /// - Returns: the event's leaf index, or nil.
   @discardableResult
   public func record(
-    _ change: @Sendable @escaping (inout Unit, Timestamp) throws -> EventRecord?
+    _ change: @Sendable @escaping (inout Unit, EventMoment) throws -> EventRecord?
   ) async throws -> UInt64? {
     guard case .recorded(let index) = try await enqueue(.event(change)) else { return nil }
     return index

@@ -47,7 +47,7 @@ public struct IdentityModule<Unit: PrincipalStore>: CommandModule {
   }
 
   /// Checks that the decision is the signer's to make.
-  public func reserve(_ command: IdentityCommand, context: CommandContext, in unit: inout Unit) throws {
+  public func reserve(_ command: IdentityCommand, context: CommandContext, in unit: inout Unit) throws -> Ruling {
     let signer = context.principal
     switch command {
     case .approve(let id, let thumbprint):
@@ -73,19 +73,21 @@ public struct IdentityModule<Unit: PrincipalStore>: CommandModule {
         throw Problem(409, "agent_revoked", "The agent is revoked already.")
       }
     }
+    return .allow
   }
 
   /// Carries the decision out.
   public func apply(_ sealed: Sealed<IdentityCommand>, at now: Timestamp, in unit: inout Unit) throws -> JSONObject {
     switch sealed.command {
     case .approve(let id, let thumbprint):
-      try unit.setStatus(.active, enrolmentIndex: sealed.leafIndex, of: id)
+      guard var agent = try unit.principal(id: id) else { throw Self.notFound(id) }
+      (agent.status, agent.enrolmentIndex, agent.since) = (.active, sealed.leafIndex, now)
+      try unit.update(agent)
       return ["agent": .string(id), "status": "active", "thumbprint": .string(thumbprint)]
     case .revoke(let id):
-      guard let agent = try unit.principal(id: id) else {
-        throw Problem(404, "agent_not_found", "There is no agent '\(id)'; check its identifier.")
-      }
-      try unit.setStatus(.revoked, enrolmentIndex: agent.enrolmentIndex, of: id)
+      guard var agent = try unit.principal(id: id) else { throw Self.notFound(id) }
+      agent.status = .revoked
+      try unit.update(agent)
       return ["agent": .string(id), "status": "revoked"]
     }
   }
@@ -95,8 +97,12 @@ public struct IdentityModule<Unit: PrincipalStore>: CommandModule {
 
   private func agent(_ id: String, for signer: Principal, in unit: inout Unit) throws -> Principal {
     guard let agent = try unit.principal(id: id), agent.kind == .agent, agent.tenant == signer.tenant else {
-      throw Problem(404, "agent_not_found", "There is no agent '\(id)' in this tenant; check its identifier.")
+      throw Self.notFound(id)
     }
     return agent
+  }
+
+  private static func notFound(_ id: String) -> Problem {
+    Problem(404, "agent_not_found", "There is no agent '\(id)' in this tenant; check its identifier.")
   }
 }

@@ -7,7 +7,9 @@ package struct PreparedCommand<Unit>: Sendable {
   package let audience: String
   package let signed: SignedCommand
   /// T1: checks and reserves.
-  package let reserve: @Sendable (CommandContext, inout Unit) throws -> Void
+  package let reserve: @Sendable (CommandContext, inout Unit) throws -> Ruling
+  /// Version of the policy that decides.
+  package let policyVersion: @Sendable (CommandContext, inout Unit) throws -> String
   /// T2: has the module's own verifier mint the seal, and carries the command out.
   package let apply:
     @Sendable (AuthorizedCommand, [MerkleHash], AcceptedCheckpoint, Timestamp, inout Unit) throws -> JSONObject
@@ -19,6 +21,7 @@ package struct PreparedCommand<Unit>: Sendable {
     self.signed = signed
     audience = module.verifier.audience
     reserve = { context, unit in try module.reserve(read.command, context: context, in: &unit) }
+    policyVersion = { context, unit in try module.policyVersion(for: context, in: &unit) }
     apply = { authorized, inclusion, checkpoint, now, unit in
       let sealed = try module.verifier.mint(
         read, authorized: authorized, inclusion: inclusion, checkpoint: checkpoint, now: now)

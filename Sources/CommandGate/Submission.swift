@@ -13,8 +13,6 @@ public struct Receipt: Sendable {
   public let salt: [UInt8]
   /// The proof that the leaf is under a signed checkpoint.
   public let proof: TLogProof
-  /// The command's result; nil where there is none.
-  let result: JSONValue?
 
   /// The receipt as answers carry it.
   public var json: JSONObject {
@@ -27,7 +25,7 @@ public struct Receipt: Sendable {
       ],
     ]
     if let index = command.outcomeIndex { object["outcome_leaf_index"] = .integer(Int64(index)) }
-    object["result"] = result
+    if !command.result.isEmpty { object["result"] = try? JSONValue(parsing: command.result) }
     return object
   }
 }
@@ -61,6 +59,14 @@ public struct EventRecord: Sendable {
   }
 }
 
+/// When and where an event is recorded.
+public struct EventMoment: Sendable {
+  /// The time of its leaf.
+  public let time: Timestamp
+  /// The index that its leaf gets.
+  public let leafIndex: UInt64
+}
+
 /// What a submission is answered with when it is not refused.
 enum GateAnswer: Sendable {
   /// A command that was carried out.
@@ -77,7 +83,7 @@ struct Submission<Unit>: Sendable {
   enum Work: Sendable {
     case command(PreparedCommand<Unit>)
     /// Changes state and says what to record; nil where nothing is left to do.
-    case event(@Sendable (inout Unit, Timestamp) throws -> EventRecord?)
+    case event(@Sendable (inout Unit, EventMoment) throws -> EventRecord?)
   }
 
   let work: Work

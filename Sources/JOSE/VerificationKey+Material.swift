@@ -5,7 +5,7 @@ import CryptoExtras
 import Wire
 
 extension VerificationKey {
-  enum Curve: String {
+  package enum Curve: String {
     case p256 = "P-256"
     case p384 = "P-384"
     case p521 = "P-521"
@@ -30,28 +30,45 @@ extension VerificationKey {
   }
 
   /// An elliptic-curve key from its coordinates, each of the curve's full length.
-  init(curve: Curve, x: [UInt8], y: [UInt8]) throws(JOSEError) {
-    guard x.count == curve.coordinateBytes, y.count == curve.coordinateBytes else {
-      throw JOSEError(
-        .malformedKey, "'x' and 'y' of a \(curve.rawValue) key must have \(curve.coordinateBytes) bytes each")
-    }
-    let material: Material
-    do {
-      material =
-        switch curve {
-        case .p256: .p256(try P256.Signing.PublicKey(rawRepresentation: x + y))
-        case .p384: .p384(try P384.Signing.PublicKey(rawRepresentation: x + y))
-        case .p521: .p521(try P521.Signing.PublicKey(rawRepresentation: x + y))
-        }
-    } catch {
-      throw JOSEError(.malformedKey, "the point is not on \(curve.rawValue)")
-    }
+  package init(curve: Curve, x: [UInt8], y: [UInt8]) throws(JOSEError) {
     self.init(
-      material,
+      try Material(curve: curve, x: x, y: y),
       [
         "crv": .string(curve.rawValue), "kty": "EC", "x": .string(Base64.URL.encode(x)),
         "y": .string(Base64.URL.encode(y)),
       ])
+  }
+
+  /// An Ed25519 key from RFC 8032's 32 bytes.
+  package init(ed25519 bytes: [UInt8]) throws(JOSEError) {
+    self.init(
+      try Material(ed25519: bytes), ["crv": "Ed25519", "kty": "OKP", "x": .string(Base64.URL.encode(bytes))])
+  }
+
+  /// An RSA key from modulus and exponent, big-endian without leading zeros (RFC 7518 section 6.3.1).
+  package init(rsaModulus modulus: [UInt8], exponent: [UInt8]) throws(JOSEError) {
+    self.init(
+      try Material(rsaModulus: modulus, exponent: exponent),
+      ["e": .string(Base64.URL.encode(exponent)), "kty": "RSA", "n": .string(Base64.URL.encode(modulus))])
+  }
+}
+
+extension VerificationKey.Material {
+  /// As ``VerificationKey/init(curve:x:y:)``.
+  package init(curve: VerificationKey.Curve, x: [UInt8], y: [UInt8]) throws(JOSEError) {
+    guard x.count == curve.coordinateBytes, y.count == curve.coordinateBytes else {
+      throw JOSEError(
+        .malformedKey, "'x' and 'y' of a \(curve.rawValue) key must have \(curve.coordinateBytes) bytes each")
+    }
+    do {
+      switch curve {
+      case .p256: self = .p256(try P256.Signing.PublicKey(rawRepresentation: x + y))
+      case .p384: self = .p384(try P384.Signing.PublicKey(rawRepresentation: x + y))
+      case .p521: self = .p521(try P521.Signing.PublicKey(rawRepresentation: x + y))
+      }
+    } catch {
+      throw JOSEError(.malformedKey, "the point is not on \(curve.rawValue)")
+    }
   }
 
   /// The y coordinates, little-endian and without the sign bit, of Ed25519's points of order 1, 2, 4 and 8 in every
@@ -71,8 +88,8 @@ extension VerificationKey {
     return Set(ofOrderEight + others)
   }()
 
-  /// An Ed25519 key from RFC 8032's 32 bytes.
-  init(ed25519 bytes: [UInt8]) throws(JOSEError) {
+  /// As ``VerificationKey/init(ed25519:)``.
+  package init(ed25519 bytes: [UInt8]) throws(JOSEError) {
     guard bytes.count == 32, let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else {
       throw JOSEError(.malformedKey, "'x' of an Ed25519 key must have 32 bytes")
     }
@@ -81,11 +98,11 @@ extension VerificationKey {
     guard !Self.smallOrder.contains(y) else {
       throw JOSEError(.malformedKey, "the Ed25519 key is a point of small order; generate a proper key")
     }
-    self.init(.ed25519(key), ["crv": "Ed25519", "kty": "OKP", "x": .string(Base64.URL.encode(bytes))])
+    self = .ed25519(key)
   }
 
-  /// An RSA key from modulus and exponent, big-endian without leading zeros (RFC 7518 section 6.3.1).
-  init(rsaModulus modulus: [UInt8], exponent: [UInt8]) throws(JOSEError) {
+  /// As ``VerificationKey/init(rsaModulus:exponent:)``.
+  package init(rsaModulus modulus: [UInt8], exponent: [UInt8]) throws(JOSEError) {
     guard let first = modulus.first, first != 0, let lead = exponent.first, lead != 0, exponent.count <= 8 else {
       throw JOSEError(.malformedKey, "'n' and 'e' of an RSA key must be without leading zero bytes")
     }
@@ -103,8 +120,7 @@ extension VerificationKey {
     guard let key = try? _RSA.Signing.PublicKey(n: modulus, e: exponent) else {
       throw JOSEError(.malformedKey, "the RSA key is not valid")
     }
-    self.init(
-      .rsa(key), ["e": .string(Base64.URL.encode(exponent)), "kty": "RSA", "n": .string(Base64.URL.encode(modulus))])
+    self = .rsa(key)
   }
 
   /// True for moduli of CVE-2017-15361's generator: modulo each small prime they are powers of 65537.

@@ -1,12 +1,13 @@
-import Crypto
-import CryptoExtras
+package import Crypto
+package import CryptoExtras
 public import KeyHierarchy
 public import Wire
 
 /// A public key that signatures are verified with. Making one checks it: points lie on their curve, RSA moduli are
 /// long enough, weak keys are refused.
 public struct VerificationKey: Sendable, Hashable {
-  enum Material: Sendable {
+  /// A checked key as its library holds it, without what names it: for callers that verify once and need no thumbprint.
+  package enum Material: Sendable {
     case p256(P256.Signing.PublicKey)
     case p384(P384.Signing.PublicKey)
     case p521(P521.Signing.PublicKey)
@@ -59,8 +60,21 @@ public struct VerificationKey: Sendable, Hashable {
   ///   - algorithm: must be one of ``algorithms``.
   /// - Throws: ``JOSEError/Code-swift.struct/keyMismatch`` or ``JOSEError/Code-swift.struct/signatureInvalid``.
   public func verify(signature: [UInt8], message: [UInt8], algorithm: JWSAlgorithm) throws(JOSEError) {
+    try material.verify(signature: signature, message: message, algorithm: algorithm)
+  }
+
+  /// Keys are equal when their thumbprints are.
+  public static func == (a: VerificationKey, b: VerificationKey) -> Bool { a.thumbprint == b.thumbprint }
+
+  /// Hashes the thumbprint.
+  public func hash(into hasher: inout Hasher) { hasher.combine(thumbprint) }
+}
+
+extension VerificationKey.Material {
+  /// As ``VerificationKey/verify(signature:message:algorithm:)``.
+  package func verify(signature: [UInt8], message: [UInt8], algorithm: JWSAlgorithm) throws(JOSEError) {
     let holds: Bool
-    switch (material, algorithm) {
+    switch (self, algorithm) {
     case (.p256(let key), .es256):
       holds =
         (try? P256.Signing.ECDSASignature(rawRepresentation: signature)).map { key.isValidSignature($0, for: message) }
@@ -96,10 +110,4 @@ public struct VerificationKey: Sendable, Hashable {
     signature.count == (key.keySizeInBits + 7) / 8
       && key.isValidSignature(_RSA.Signing.RSASignature(rawRepresentation: signature), for: digest, padding: padding)
   }
-
-  /// Keys are equal when their thumbprints are.
-  public static func == (a: VerificationKey, b: VerificationKey) -> Bool { a.thumbprint == b.thumbprint }
-
-  /// Hashes the thumbprint.
-  public func hash(into hasher: inout Hasher) { hasher.combine(thumbprint) }
 }

@@ -1,3 +1,5 @@
+public import Wire
+
 /// An account: four totals in minor units, from which its balance follows.
 public struct Account: Sendable, Equatable {
   /// What an account stands for.
@@ -20,6 +22,8 @@ public struct Account: Sendable, Equatable {
   public let kind: Kind
   /// How far below zero the balance may fall, holds included; minor units.
   public let overdraftLimit: Int64
+  /// Whether agents debit it through consents only, which holds from its first consent on.
+  public var isUnderConsent: Bool
   /// Sum of posted debits.
   public var debitsPosted: Int64
   /// Sum of posted credits.
@@ -32,7 +36,8 @@ public struct Account: Sendable, Equatable {
   /// Makes an account.
   public init(
     id: String, tenant: String, owner: String, currency: Currency, kind: Kind, overdraftLimit: Int64,
-    debitsPosted: Int64 = 0, creditsPosted: Int64 = 0, debitsPending: Int64 = 0, creditsPending: Int64 = 0
+    isUnderConsent: Bool = false, debitsPosted: Int64 = 0, creditsPosted: Int64 = 0, debitsPending: Int64 = 0,
+    creditsPending: Int64 = 0
   ) {
     self.id = id
     self.tenant = tenant
@@ -40,6 +45,7 @@ public struct Account: Sendable, Equatable {
     self.currency = currency
     self.kind = kind
     self.overdraftLimit = overdraftLimit
+    self.isUnderConsent = isUnderConsent
     self.debitsPosted = debitsPosted
     self.creditsPosted = creditsPosted
     self.debitsPending = debitsPending
@@ -129,7 +135,7 @@ public protocol LedgerStore {
   mutating func accounts(owner: String) throws -> [Account]
   /// Adds an account; a taken identifier is an error of the store.
   mutating func insert(_ account: Account) throws
-  /// Writes the four totals of an account that exists.
+  /// Writes the four totals, and whether it is under consent, of an account that exists.
   mutating func update(_ account: Account) throws
   /// The hold with an identifier.
   mutating func hold(_ id: String) throws -> Hold?

@@ -26,12 +26,12 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
   // MARK: - T1
 
   /// Checks a command against accounts and holds, and reserves funds.
-  public func reserve(_ command: LedgerCommand, context: CommandContext, in unit: inout Unit) throws {
+  public func reserve(_ command: LedgerCommand, context: CommandContext, in unit: inout Unit) throws -> Ruling {
     let principal = context.principal
     switch command {
     case .openAccount(_, let kind, _):
       switch (kind, principal.kind) {
-      case (.external, .officer), (.customer, .owner): return
+      case (.external, .officer), (.customer, .owner): break
       case (.external, _):
         throw Problem(403, "account_kind_not_permitted", "Only a security officer opens external accounts.")
       case (.customer, _):
@@ -48,47 +48,33 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
     case .capture(let id, let amount):
       let hold = try ending(id, for: context, in: &unit)
       _ = try captured(hold, amount)
+      for entry in hold.entries where entry.side == .debit {
+        if let account = try unit.account(entry.account) { try Self.permit(account, by: principal) }
+      }
       try unit.setState(.capturing, ofHold: id)
     case .void(let id):
       _ = try ending(id, for: context, in: &unit)
       try unit.setState(.voiding, ofHold: id)
     }
+    return .allow
   }
 
   private func reserve(_ entries: [Entry], for principal: Principal, in unit: inout Unit) throws {
-    // All checks come before the first write.
-    var accounts: [Account] = []
-    accounts.reserveCapacity(entries.count)
-    for entry in entries {
-      guard var account = try unit.account(entry.account), account.tenant == principal.tenant else {
+    try unit.reserve(entries, tenant: principal.tenant) { account in
+      guard account.owner == principal.ownership else {
         throw Problem(
-          422, "account_not_found", "There is no account '\(entry.account)' in this tenant; check its identifier.")
+          403, "account_not_permitted", "Only the account's owner and the owner's agents may debit '\(account.id)'.")
       }
-      guard account.currency == entry.money.currency else {
-        throw Problem(
-          422, "currency_mismatch",
-          "Account '\(account.id)' holds \(account.currency), the entry is in \(entry.money.currency); convert first.")
-      }
-      switch entry.side {
-      case .debit:
-        guard account.owner == principal.ownership else {
-          throw Problem(
-            403, "account_not_permitted", "Only the account's owner and the owner's agents may debit '\(account.id)'.")
-        }
-        guard account.kind == .external || account.available >= entry.money.minorUnits else {
-          throw Problem(
-            422, "account_overdrawn",
-            "Account '\(account.id)' does not have that much available; holds count as spent until they end.")
-        }
-        account.debitsPending = try Self.sum(account.debitsPending, entry.money.minorUnits)
-        _ = try Self.sum(account.debitsPosted, account.debitsPending)
-      case .credit:
-        account.creditsPending = try Self.sum(account.creditsPending, entry.money.minorUnits)
-        _ = try Self.sum(account.creditsPosted, account.creditsPending)
-      }
-      accounts.append(account)
+      try Self.permit(account, by: principal)
     }
-    for account in accounts { try unit.update(account) }
+  }
+
+  private static func permit(_ account: Account, by principal: Principal) throws(Problem) {
+    guard principal.kind != .agent || !account.isUnderConsent else {
+      throw Problem(
+        403, "account_under_consent",
+        "The owner has put '\(account.id)' under consent; agents pay from it through /v1/payments/authorize.")
+    }
   }
 
   /// The hold that a command wants to end, if it may.
@@ -136,7 +122,7 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
       try unit.insert(account)
       return ["account": .object(account.description)]
     case .transfer(let entries):
-      try post(entries, reserved: entries, sealed.leafIndex, in: &unit)
+      try unit.post(entries, reserved: entries, under: sealed)
       return ["entries": .array(entries.map { .object($0.description) })]
     case .hold(let entries, _):
       let id = context.id.description
@@ -149,11 +135,11 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
     case .capture(let id, let amount):
       let hold = try existing(id, in: &unit)
       let entries = try captured(hold, amount)
-      try post(entries, reserved: hold.entries, sealed.leafIndex, in: &unit)
+      try unit.post(entries, reserved: hold.entries, under: sealed)
       try unit.setState(.captured, ofHold: id)
       return ["hold": .string(id), "entries": .array(entries.map { .object($0.description) })]
     case .void(let id):
-      try unreserve(try existing(id, in: &unit).entries, in: &unit)
+      try unit.unreserve(try existing(id, in: &unit).entries)
       try unit.setState(.voided, ofHold: id)
       return ["hold": .string(id)]
     }
@@ -163,9 +149,9 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
   public func release(_ command: LedgerCommand, context: CommandContext, in unit: inout Unit) throws {
     switch command {
     case .openAccount: return
-    case .transfer(let entries): try unreserve(entries, in: &unit)
+    case .transfer(let entries): try unit.unreserve(entries)
     case .hold(let entries, _):
-      try unreserve(entries, in: &unit)
+      try unit.unreserve(entries)
       try unit.setState(.expired, ofHold: context.id.description)
     case .capture(let id, _), .void(let id): try unit.setState(.held, ofHold: id)
     }
@@ -175,7 +161,7 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
   /// - Returns: what to record about it, or nil where the hold is no longer held or not yet due.
   public func expire(_ id: String, at now: Timestamp, in unit: inout Unit) throws -> JSONObject? {
     guard let hold = try unit.hold(id), hold.state == .held, hold.expiresAt <= now.milliseconds else { return nil }
-    try unreserve(hold.entries, in: &unit)
+    try unit.unreserve(hold.entries)
     try unit.setState(.expired, ofHold: id)
     return ["hold": .string(id), "expires_at": .string(Timestamp(milliseconds: hold.expiresAt).description)]
   }
@@ -185,49 +171,6 @@ public struct LedgerModule<Unit: LedgerStore>: CommandModule {
       throw Problem(404, "hold_not_found", "There is no hold '\(id)'; check its identifier.")
     }
     return hold
-  }
-
-  private func post(_ entries: [Entry], reserved: [Entry], _ index: UInt64, in unit: inout Unit) throws {
-    for (entry, reservation) in zip(entries, reserved) {
-      var account = try existingAccount(entry.account, in: &unit)
-      switch entry.side {
-      case .debit:
-        account.debitsPending -= reservation.money.minorUnits
-        account.debitsPosted = try Self.sum(account.debitsPosted, entry.money.minorUnits)
-      case .credit:
-        account.creditsPending -= reservation.money.minorUnits
-        account.creditsPosted = try Self.sum(account.creditsPosted, entry.money.minorUnits)
-      }
-      try unit.update(account)
-    }
-    try unit.post(entries, leafIndex: index)
-  }
-
-  private func unreserve(_ entries: [Entry], in unit: inout Unit) throws {
-    for entry in entries {
-      var account = try existingAccount(entry.account, in: &unit)
-      switch entry.side {
-      case .debit: account.debitsPending -= entry.money.minorUnits
-      case .credit: account.creditsPending -= entry.money.minorUnits
-      }
-      try unit.update(account)
-    }
-  }
-
-  private func existingAccount(_ id: String, in unit: inout Unit) throws -> Account {
-    guard let account = try unit.account(id) else {
-      throw Problem(422, "account_not_found", "There is no account '\(id)'; check its identifier.")
-    }
-    return account
-  }
-
-  private static func sum(_ a: Int64, _ b: Int64) throws(Problem) -> Int64 {
-    let (sum, overflow) = a.addingReportingOverflow(b)
-    guard !overflow else {
-      throw Problem(
-        422, "account_total_too_large", "The account's totals would exceed what 64 bits hold; open a new account.")
-    }
-    return sum
   }
 }
 

@@ -41,6 +41,9 @@ public struct RequestRecord: Sendable, Equatable {
     self.body = body
   }
 
+  /// Whether a WebAuthn assertion in the body proves the request, which then has no HTTP message signature.
+  public var isAsserted: Bool { signatureInput.isEmpty && signature.isEmpty }
+
   /// The value of a signed field.
   public func field(_ name: String) -> String? { fields.first { $0.name == name }?.value }
 
@@ -76,16 +79,39 @@ public struct CommandEvidence: Sendable, Equatable {
   public let key: [UInt8]
   /// Index of the leaf under which the principal's key was approved: 0, genesis, for those of the first roster.
   public let enrolmentIndex: UInt64
+  /// The earlier leaves that the decision rests on.
+  public let references: [Reference]
+
+  /// An earlier leaf that a decision rests on.
+  public struct Reference: Sendable, Equatable {
+    /// What the leaf is to the decision: `consent`, `policy`, `held`, `approval`, `file` or `payment`.
+    public let role: String
+    /// The leaf's index.
+    public let index: UInt64
+
+    /// Names a leaf.
+    public init(_ role: String, _ index: UInt64) {
+      self.role = role
+      self.index = index
+    }
+  }
 
   /// Makes the evidence.
-  public init(request: RequestRecord, principal: String, key: [UInt8], enrolmentIndex: UInt64) {
+  public init(
+    request: RequestRecord, principal: String, key: [UInt8], enrolmentIndex: UInt64, references: [Reference] = []
+  ) {
     self.request = request
     self.principal = principal
     self.key = key
     self.enrolmentIndex = enrolmentIndex
+    self.references = references
   }
 
   static let domain = "trustcore/evidence/v1"
+  /// Of evidence with references; as long as the other tag, which the encoder relies on.
+  static let referringDomain = "trustcore/evidence/v2"
+  /// A decision rests on at most so many earlier leaves.
+  static let maximumReferences = 64
 
   /// The encoded evidence.
   public var encoded: [UInt8] {
@@ -107,12 +133,29 @@ public struct CommandEvidence: Sendable, Equatable {
     writer.field(7, principal)
     writer.field(8, key)
     writer.field(9, enrolmentIndex)
-    return writer.bytes
+    return Self.encoded(writer.bytes, adding: references)
+  }
+
+  /// Adds references to evidence that has none, without encoding the rest again.
+  static func encoded(_ plain: [UInt8], adding references: [Reference]) -> [UInt8] {
+    if references.isEmpty { return plain }
+    var bytes = plain
+    bytes.replaceSubrange(1...referringDomain.utf8.count, with: referringDomain.utf8)
+    var packed: [UInt8] = []
+    for reference in references {
+      packed.append(bigEndian: UInt32(reference.role.utf8.count))
+      packed.append(contentsOf: reference.role.utf8)
+      packed.append(contentsOf: [UInt8](bigEndian: reference.index))
+    }
+    bytes.append(10)
+    bytes.append(bigEndian: UInt32(packed.count))
+    return bytes + packed
   }
 
   /// Decodes evidence and refuses any encoding but the one that ``encoded`` writes.
   public init(decoding bytes: [UInt8]) throws(CodecError) {
-    var reader = try FieldReader(bytes, domain: Self.domain)
+    let refers = bytes.dropFirst().starts(with: Self.referringDomain.utf8)
+    var reader = try FieldReader(bytes, domain: refers ? Self.referringDomain : Self.domain)
     let method = try reader.text(1)
     let target = try reader.text(2)
     var packed = try reader.bytes(3)[...]
@@ -127,15 +170,32 @@ public struct CommandEvidence: Sendable, Equatable {
     principal = try reader.text(7)
     key = try reader.bytes(8)
     enrolmentIndex = try reader.number(9)
+    references = refers ? try Self.references(try reader.bytes(10)) : []
     try reader.finish()
   }
 
+  private static func references(_ bytes: [UInt8]) throws(CodecError) -> [Reference] {
+    var packed = bytes[...]
+    var references: [Reference] = []
+    while !packed.isEmpty {
+      let role = try text(&packed)
+      guard packed.count >= 8, references.count < maximumReferences else {
+        throw CodecError("a reference is cut short, or there are more than \(maximumReferences)")
+      }
+      references.append(Reference(role, packed.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }))
+      packed = packed.dropFirst(8)
+    }
+    // Evidence without references is of version 1.
+    guard !references.isEmpty else { throw CodecError("evidence of version 2 has no references") }
+    return references
+  }
+
   private static func text(_ packed: inout ArraySlice<UInt8>) throws(CodecError) -> String {
-    guard packed.count >= 4 else { throw CodecError("a header field is cut short") }
+    guard packed.count >= 4 else { throw CodecError("a header field or a role is cut short") }
     let length = packed.prefix(4).reduce(0) { $0 << 8 | Int($1) }
     guard packed.count - 4 >= length,
       let text = String(validating: packed.dropFirst(4).prefix(length), as: UTF8.self)
-    else { throw CodecError("a header field is cut short or no UTF-8") }
+    else { throw CodecError("a header field or a role is cut short or no UTF-8") }
     packed = packed.dropFirst(4 + length)
     return text
   }

@@ -2,18 +2,24 @@ public import AgentIdentity
 public import Wire
 
 /// Who asked for a command, and under which identifier it is decided.
-public struct CommandContext: Sendable, Equatable {
+public struct CommandContext: Sendable {
   /// The command's identifier.
   public let id: CommandID
   /// The principal whose signature was verified.
   public let principal: Principal
   /// When the gate decided; milliseconds on its clock.
   public let decidedAt: Timestamp
+  /// Index of the leaf that records the decision.
+  public let leafIndex: UInt64
+  /// The signed request.
+  public let signed: SignedCommand
 
-  package init(id: CommandID, principal: Principal, decidedAt: Timestamp) {
+  package init(id: CommandID, principal: Principal, decidedAt: Timestamp, leafIndex: UInt64, signed: SignedCommand) {
     self.id = id
     self.principal = principal
     self.decidedAt = decidedAt
+    self.leafIndex = leafIndex
+    self.signed = signed
   }
 }
 
@@ -47,9 +53,14 @@ public protocol CommandModule<Unit>: Sendable {
   /// Reads a command in a signed request, without any state.
   func parse(_ signed: SignedCommand) throws(Problem) -> Command
 
+  /// Version of the policy that decides about this module's commands.
+  func policyVersion(for context: CommandContext, in unit: inout Unit) throws -> String
+
   /// Checks a command against the present state and reserves what it needs.
+  /// - Returns: whether it may be carried out or is held; a held one keeps what was reserved until the module itself
+  ///   ends the hold.
   /// - Throws: a ``Problem`` when the command is refused; then whatever was written is rolled back.
-  func reserve(_ command: Command, context: CommandContext, in unit: inout Unit) throws
+  func reserve(_ command: Command, context: CommandContext, in unit: inout Unit) throws -> Ruling
 
   /// Carries a sealed command out.
   /// - Returns: the result, which goes into the receipt and under the outcome leaf.
@@ -60,6 +71,9 @@ public protocol CommandModule<Unit>: Sendable {
 }
 
 extension CommandModule {
+  /// The rules that are built in.
+  public func policyVersion(for context: CommandContext, in unit: inout Unit) throws -> String { "builtin/1" }
+
   /// Reads a command in a signed request and keeps the two together.
   public func read(_ signed: SignedCommand) throws(Problem) -> ReadCommand<Command> {
     ReadCommand(signed: signed, command: try parse(signed))

@@ -22,11 +22,14 @@ public struct Genesis: Sendable, Equatable {
   public let logKeys: [NoteVerifierKey]
   /// The first officers and owners.
   public let roster: [Principal]
+  /// Who the console is to authenticators; nil for a deployment without approvals.
+  public let console: ConsoleIdentity?
 
   /// Makes a genesis.
   public init(
     origin: String, trustDomain: String, environment: String, created: Timestamp, rootFingerprint: [UInt8],
-    softwareDigest: [UInt8], logKeys: [NoteVerifierKey], roster: [Principal]
+    softwareDigest: [UInt8], logKeys: [NoteVerifierKey], roster: [Principal],
+    console: ConsoleIdentity? = nil
   ) {
     self.origin = origin
     self.trustDomain = trustDomain
@@ -36,6 +39,7 @@ public struct Genesis: Sendable, Equatable {
     self.softwareDigest = softwareDigest
     self.logKeys = logKeys
     self.roster = roster
+    self.console = console
   }
 
   /// The text of `genesis.json` (JCS).
@@ -47,13 +51,20 @@ public struct Genesis: Sendable, Equatable {
         "key": try JSONValue(parsing: principal.key),
       ])
     }
-    return JSONValue.object([
+    var object: JSONObject = [
       "version": 1, "origin": .string(origin), "trust_domain": .string(trustDomain),
       "environment": .string(environment), "created": .integer(created.milliseconds),
       "root_certificate_sha256": .string(Hex.encode(rootFingerprint)),
       "software_sha256": .string(Hex.encode(softwareDigest)),
       "log_keys": .array(logKeys.map { .string($0.description) }), "roster": .array(people),
-    ]).canonical()
+    ]
+    if let console {
+      object["console"] = [
+        "host": .string(console.host), "approval_rp_id": .string(console.approvalID),
+        "sign_in_rp_id": .string(console.signInID),
+      ]
+    }
+    return JSONValue.object(object).canonical()
   }
 
   /// Reads `genesis.json`; a text that is not canonical is refused, since its digest would not be leaf 0's.
@@ -75,7 +86,7 @@ public struct Genesis: Sendable, Equatable {
     roster = try reader.array("roster", limit: 1024).map { value in
       var person = try ObjectReader(value, "a roster entry")
       let id = try person.string("id")
-      guard let kind = Principal.Kind(rawValue: try person.string("kind")), kind != .agent else {
+      guard let kind = Principal.Kind(rawValue: try person.string("kind")), [.officer, .owner].contains(kind) else {
         throw CodecError("a roster entry's kind is 'officer' or 'owner'")
       }
       let tenant = try person.string("tenant")
@@ -84,6 +95,18 @@ public struct Genesis: Sendable, Equatable {
       return Principal(
         id: id, kind: kind, tenant: tenant, owner: kind == .owner ? id : "", thumbprint: key.thumbprint,
         key: key.bareJSON.canonical(), status: .active, enrolmentIndex: 0)
+    }
+    console = try reader.optional("console").map { value in
+      var item = try ObjectReader(value, "the console")
+      let console = ConsoleIdentity(
+        host: try item.string("host", maximumBytes: 253),
+        approvalID: try item.string("approval_rp_id", maximumBytes: 253),
+        signInID: try item.string("sign_in_rp_id", maximumBytes: 253))
+      try item.finish()
+      guard console.approvalID != console.signInID else {
+        throw CodecError("genesis.json gives approvals and signing in one relying-party id; they need one each")
+      }
+      return console
     }
     try reader.finish()
     guard !logKeys.isEmpty, logKeys.allSatisfy({ $0.name == origin }) else {

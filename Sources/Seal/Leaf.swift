@@ -34,12 +34,15 @@ public enum Leaf: Sendable, Equatable {
   /// A command that the gate refused, with the refusal's stable code and a ``Commitment`` over the whole refusal, a
   /// JCS text, under the salt of the leaf's content.
   case denied(Authorized, code: String, refusal: [UInt8])
+  /// A command that the gate allows only with approvals; no seal can be minted from it. `not_after` is the end of the
+  /// hold: the last moment at which an approval can release it.
+  case held(Authorized)
   /// What became of the authorised command at an earlier index; exactly one for each.
   case outcome(Outcome)
   /// Anything else that changes identities, keys or reservations.
   case event(Event)
 
-  /// A decided command.
+  /// A decided command: authorised, held or denied.
   public struct Authorized: Sendable, Equatable {
     /// The command's identifier.
     public let command: CommandID
@@ -123,6 +126,7 @@ public enum Leaf: Sendable, Equatable {
     case .denied: 3
     case .outcome: 4
     case .event: 5
+    case .held: 6
     }
   }
 
@@ -136,6 +140,8 @@ public enum Leaf: Sendable, Equatable {
     case .genesis(let digest): writer.field(3, digest)
     case .authorized(let value):
       Self.write(value, decision: "allow", to: &writer)
+    case .held(let value):
+      Self.write(value, decision: "hold", to: &writer)
     case .denied(let value, let code, let refusal):
       Self.write(value, decision: "deny", to: &writer)
       writer.field(11, code)
@@ -184,6 +190,7 @@ public enum Leaf: Sendable, Equatable {
     case 5:
       let kind = try reader.text(3)
       leaf = .event(Event(kind: kind, commitment: try reader.bytes(4, count: 32)))
+    case 6: leaf = .held(try authorized(&reader, decision: "hold"))
     default: throw CodecError("a leaf has the unknown type \(type)")
     }
     try reader.finish()

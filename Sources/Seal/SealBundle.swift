@@ -2,7 +2,7 @@ public import TransparencyLog
 public import Wire
 
 /// A seal as it travels: the leaf with its content, salt and proof, and the same of the leaf that approved the
-/// signer's key, unless genesis did.
+/// signer's key, unless genesis did, and of all further leaves that the evidence rests on.
 public struct SealBundle: Sendable {
   /// One leaf with all that is needed to check it.
   public struct Part: Sendable {
@@ -50,17 +50,25 @@ public struct SealBundle: Sendable {
   public let sealed: Part
   /// The leaf that approved the signer's key; absent where genesis names the signer.
   public let enrolment: Part?
+  /// The leaves that these refer to, and those that these refer to in turn: consents, policies, held commands,
+  /// approvals, and the enrolments and invitations of whoever signed them. Each once, by index.
+  public let chain: [Part]
+
+  /// At most so many leaves in ``chain``.
+  public static let maximumChain = 256
 
   /// Makes a bundle.
-  public init(sealed: Part, enrolment: Part?) {
+  public init(sealed: Part, enrolment: Part?, chain: [Part] = []) {
     self.sealed = sealed
     self.enrolment = enrolment
+    self.chain = chain
   }
 
   /// The bundle as JSON.
   public var json: JSONObject {
     var object: JSONObject = ["sealed": sealed.json]
     object["enrolment"] = enrolment?.json
+    if !chain.isEmpty { object["chain"] = .array(chain.map(\.json)) }
     return object
   }
 
@@ -76,6 +84,9 @@ public struct SealBundle: Sendable {
       }
       self.sealed = try Part(sealed)
       enrolment = try reader.optional("enrolment").map { try Part($0) }
+      chain =
+        try reader.optional("chain") == nil
+        ? [] : reader.array("chain", limit: Self.maximumChain).map { try Part($0) }
       try reader.finish()
     } catch let problem as Problem {
       throw problem

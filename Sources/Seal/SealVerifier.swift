@@ -11,34 +11,32 @@ public struct Sealed<Command: Sendable>: Sendable {
   /// Who asked, and under which identifier.
   public let context: CommandContext
   /// Index of the authorised leaf; with the log's origin it makes effects unique.
-  public let leafIndex: UInt64
+  public var leafIndex: UInt64 { context.leafIndex }
 
-  fileprivate init(command: Command, context: CommandContext, leafIndex: UInt64) {
+  fileprivate init(command: Command, context: CommandContext) {
     self.command = command
     self.context = context
-    self.leafIndex = leafIndex
   }
 }
 
 /// A command that the gate allowed and recorded, not yet sealed.
 public struct AuthorizedCommand: Sendable {
-  /// The signed request, verified.
-  public let signed: SignedCommand
-  /// Who asked, and under which identifier.
+  /// Who asked, under which identifier, and the signed request.
   public let context: CommandContext
-  /// Index of the authorised leaf.
-  public let leafIndex: UInt64
   /// The leaf's bytes.
   public let leaf: [UInt8]
   /// The salt under which the leaf commits to the evidence.
   public let salt: [UInt8]
+  /// The earlier leaves that the decision rests on.
+  public let references: [CommandEvidence.Reference]
 
-  package init(signed: SignedCommand, context: CommandContext, leafIndex: UInt64, leaf: [UInt8], salt: [UInt8]) {
-    self.signed = signed
+  package init(
+    context: CommandContext, leaf: [UInt8], salt: [UInt8], references: [CommandEvidence.Reference]
+  ) {
     self.context = context
-    self.leafIndex = leafIndex
     self.leaf = leaf
     self.salt = salt
+    self.references = references
   }
 }
 
@@ -118,12 +116,12 @@ public final class SealVerifier: Sendable {
     guard checkpoint.acceptor == ObjectIdentifier(self) else { throw Self.inconsistent }
     let leaf = try authorizedLeaf(authorized.leaf, now: now)
     guard leaf.command == authorized.context.id, leaf.tenant == authorized.context.principal.tenant,
-      leaf.notAfter == read.signed.notAfter, read.signed.encoded == authorized.signed.encoded
+      leaf.notAfter == read.signed.notAfter, read.signed.encoded == authorized.context.signed.encoded
     else { throw Self.mismatch }
     try check(
-      leaf, index: authorized.leafIndex, bytes: authorized.leaf, inclusion: inclusion, head: checkpoint.head,
-      commitsTo: SaltedContent(salt: authorized.salt, content: authorized.signed.encoded))
-    return Sealed(command: read.command, context: authorized.context, leafIndex: authorized.leafIndex)
+      leaf, index: authorized.context.leafIndex, bytes: authorized.leaf, inclusion: inclusion, head: checkpoint.head,
+      commitsTo: SaltedContent(salt: authorized.salt, content: read.signed.evidence(authorized.references)))
+    return Sealed(command: read.command, context: authorized.context)
   }
 
   /// Verifies a seal that was handed over from outside, from its evidence alone.
@@ -148,7 +146,7 @@ public final class SealVerifier: Sendable {
       leaf, index: proof.index, bytes: bundle.sealed.leaf, inclusion: proof.hashes, head: checkpoint.head,
       commitsTo: bundle.sealed.salted)
     var enrolment: [UInt64: SealBundle.Part] = [:]
-    if let part = bundle.enrolment {
+    for part in bundle.chain + (bundle.enrolment.map { [$0] } ?? []) {
       let own = try verified(part.proof.checkpoint)
       guard (try? MerkleProof.verifyConsistency(from: own.head, to: checkpoint.head, proof: [])) != nil,
         included(part.leaf, at: part.proof.index, under: own.head, by: part.proof.hashes)
@@ -160,8 +158,9 @@ public final class SealVerifier: Sendable {
     let signed = try EvidenceVerifier(genesis: genesis)
       .verify(bundle.sealed.content, at: time) { index in enrolment[index].map { ($0.leaf, $0.salted) } }
     guard signed.principal.tenant == leaf.tenant, signed.notAfter == leaf.notAfter else { throw Self.mismatch }
-    let context = CommandContext(id: leaf.command, principal: signed.principal, decidedAt: time)
-    return Sealed(command: try read(signed).command, context: context, leafIndex: proof.index)
+    let context = CommandContext(
+      id: leaf.command, principal: signed.principal, decidedAt: time, leafIndex: proof.index, signed: signed)
+    return Sealed(command: try read(signed).command, context: context)
   }
 
   // MARK: - Steps

@@ -1,4 +1,6 @@
 public import AgentIdentity
+public import Cosign
+import Crypto
 public import JOSE
 public import Wire
 
@@ -48,9 +50,21 @@ public struct UnverifiedCommand: Sendable {
   }
 }
 
-/// A command whose signature by a known principal was verified. Only ``UnverifiedCommand`` and ``EvidenceVerifier``
-/// make one.
+/// A command whose signature by a known principal was verified, be it an HTTP message signature or a WebAuthn
+/// assertion. Only ``UnverifiedCommand``, ``UnverifiedAssertedCommand`` and ``EvidenceVerifier`` make one.
 public struct SignedCommand: Sendable {
+  /// What a person asserted, and with which credential.
+  public struct Asserted: Sendable {
+    /// The consent or the approval.
+    public let subject: JSONValue
+    /// The credential as it was enrolled.
+    public let credential: Credential
+    /// What the assertion said.
+    public let assertion: VerifiedAssertion
+  }
+
+  /// What the WebAuthn assertion says; nil for a signed request.
+  public let asserted: Asserted?
   /// Who signed.
   public let principal: Principal
   /// The request's method.
@@ -69,7 +83,7 @@ public struct SignedCommand: Sendable {
   public let nonce: String
   /// When the signature was verified; a decision about it must not seem older.
   public let verifiedAt: Timestamp
-  /// The encoded ``CommandEvidence``, to which the command's leaf commits.
+  /// The encoded ``CommandEvidence`` without references.
   public let encoded: [UInt8]
   /// ``RequestRecord/commandDigest``.
   public let commandDigest: [UInt8]
@@ -77,6 +91,7 @@ public struct SignedCommand: Sendable {
   fileprivate init(
     _ record: RequestRecord, principal: Principal, notAfter: Timestamp, nonce: String, verifiedAt: Timestamp
   ) throws(Problem) {
+    asserted = nil
     self.principal = principal
     method = record.method
     path = record.path
@@ -91,6 +106,37 @@ public struct SignedCommand: Sendable {
       CommandEvidence(
         request: record, principal: principal.id, key: principal.key, enrolmentIndex: principal.enrolmentIndex
       ).encoded
+  }
+
+  init(
+    _ record: RequestRecord, by principal: Principal, asserting subject: JSONValue, with credential: Credential,
+    _ assertion: VerifiedAssertion, notAfter: Timestamp, verifiedAt: Timestamp
+  ) throws(Problem) {
+    asserted = Asserted(subject: subject, credential: credential, assertion: assertion)
+    self.principal = principal
+    method = record.method
+    path = record.path
+    body = record.body
+    authorization = ""
+    // One assertion is one command: its challenge is new for each and is what the authenticator signed.
+    let challenge = AssertedSubject(path: record.path).map { Base64.URL.encode($0.challenge(subject)) } ?? ""
+    idempotencyKey = challenge
+    nonce = challenge
+    self.notAfter = notAfter
+    self.verifiedAt = verifiedAt
+    commandDigest = record.commandDigest
+    let key: JWK
+    do { key = try credential.jwk() } catch { throw Problem(401, error.code.description, error.message) }
+    encoded =
+      CommandEvidence(
+        request: record, principal: principal.id, key: key.bareJSON.canonical(),
+        enrolmentIndex: credential.enrolmentIndex
+      ).encoded
+  }
+
+  /// The encoded ``CommandEvidence`` with the earlier leaves that the decision rests on.
+  public func evidence(_ references: [CommandEvidence.Reference]) -> [UInt8] {
+    CommandEvidence.encoded(encoded, adding: references)
   }
 
   /// The key of draft-ietf-httpapi-idempotency-key-header: a Structured Fields string. A bare token is taken too,
@@ -125,17 +171,12 @@ public struct EvidenceVerifier: Sendable {
   public func verify(
     _ content: [UInt8], at time: Timestamp, enrolment: (UInt64) -> (leaf: [UInt8], content: SaltedContent)?
   ) throws(Problem) -> SignedCommand {
-    let evidence: CommandEvidence
-    let key: JWK
-    do {
-      evidence = try CommandEvidence(decoding: content)
-      key = try JWK(try JSONValue(parsing: evidence.key))
-    } catch {
-      throw Self.invalid("it cannot be decoded")
-    }
-    let signed = try Self.request(
-      evidence, by: try principal(of: evidence, key, enrolment: enrolment), key: key.key, at: time)
-    guard signed.encoded == content else { throw Self.invalid("it holds more than was signed") }
+    let (evidence, key) = try Self.decoded(content)
+    let signed =
+      try evidence.request.isAsserted
+      ? asserted(evidence, at: time, enrolment: enrolment)
+      : Self.request(evidence, by: try principal(of: evidence, key, enrolment: enrolment), key: key.key, at: time)
+    guard signed.evidence(evidence.references) == content else { throw Self.invalid("it holds more than was signed") }
     return signed
   }
 
@@ -144,46 +185,108 @@ public struct EvidenceVerifier: Sendable {
   package static func verify(
     _ content: [UInt8], as principal: Principal, at time: Timestamp
   ) throws(Problem) -> SignedCommand {
-    let evidence: CommandEvidence
-    let key: JWK
-    do {
-      evidence = try CommandEvidence(decoding: content)
-      key = try JWK(try JSONValue(parsing: evidence.key))
-    } catch {
-      throw invalid("it cannot be decoded")
-    }
+    let (evidence, key) = try decoded(content)
     guard evidence.principal == principal.id, evidence.key == principal.key else {
       throw invalid("its signer or the signer's key is not the one on record")
     }
     var signer = principal
     signer.enrolmentIndex = evidence.enrolmentIndex
     let signed = try request(evidence, by: signer, key: key.key, at: time)
-    guard signed.encoded == content else { throw invalid("it holds more than was signed") }
+    guard signed.evidence(evidence.references) == content else { throw invalid("it holds more than was signed") }
     return signed
+  }
+
+  private static func decoded(_ content: [UInt8]) throws(Problem) -> (CommandEvidence, JWK) {
+    do {
+      let evidence = try CommandEvidence(decoding: content)
+      return (evidence, try JWK(try JSONValue(parsing: evidence.key)))
+    } catch {
+      throw invalid("it cannot be decoded")
+    }
   }
 
   private func principal(
     of evidence: CommandEvidence, _ key: JWK, enrolment: (UInt64) -> (leaf: [UInt8], content: SaltedContent)?
   ) throws(Problem) -> Principal {
     if evidence.enrolmentIndex == 0 {
-      guard let person = genesis.roster.first(where: { $0.id == evidence.principal }),
-        person.thumbprint == key.thumbprint
+      guard let person = rostered(evidence.principal), person.thumbprint == key.thumbprint
       else { throw Self.invalid("genesis does not name its signer") }
       return person
     }
-    guard let approval = enrolment(evidence.enrolmentIndex),
-      let (leaf, time) = try? Leaf.decode(approval.leaf), case .authorized(let authorized) = leaf,
-      authorized.audience == "identity", authorized.commitment == approval.content.commitment,
-      let vouching = try? CommandEvidence(decoding: approval.content.content), vouching.enrolmentIndex == 0
+    let (leaf, sponsor) = try sponsor(evidence.enrolmentIndex, enrolment)
+    let body = try? JSONValue(parsing: sponsor.body).object
+    switch (leaf.audience, sponsor.principal.kind, sponsor.path) {
+    case ("identity", .owner, "/v1/agents/\(evidence.principal)/approve")
+    where body?["thumbprint"]?.string == key.thumbprint:
+      return Principal(
+        id: evidence.principal, kind: .agent, tenant: sponsor.principal.tenant, owner: sponsor.principal.id,
+        thumbprint: key.thumbprint, key: evidence.key, status: .active, enrolmentIndex: evidence.enrolmentIndex)
+    case ("payments", .officer, "/v1/rails/ach") where evidence.principal == "bnk_\(leaf.command)":
+      guard let named = body?["bank"], (try? JWK(named))?.thumbprint == key.thumbprint else { break }
+      return Principal(
+        id: evidence.principal, kind: .bank, tenant: sponsor.principal.tenant, owner: "",
+        thumbprint: key.thumbprint, key: evidence.key, status: .active, enrolmentIndex: evidence.enrolmentIndex)
+    default: break
+    }
+    throw Self.invalid("its signer's key was approved for someone else, or another key was")
+  }
+
+  private func rostered(_ id: String) -> Principal? { genesis.roster.first { $0.id == id } }
+
+  /// The command of a rostered person at an authorised leaf, on which a key rests.
+  private func sponsor(
+    _ index: UInt64, _ lookUp: (UInt64) -> (leaf: [UInt8], content: SaltedContent)?
+  ) throws(Problem) -> (Leaf.Authorized, SignedCommand) {
+    guard let found = lookUp(index), let (leaf, time) = try? Leaf.decode(found.leaf),
+      case .authorized(let authorized) = leaf, authorized.commitment == found.content.commitment,
+      let evidence = try? CommandEvidence(decoding: found.content.content), evidence.enrolmentIndex == 0
     else { throw Self.invalid("the leaf that approved its signer's key is missing or another") }
-    let owner = try verify(approval.content.content, at: time) { _ in nil }
-    guard owner.principal.kind == .owner, owner.method == "POST",
-      owner.path == "/v1/agents/\(evidence.principal)/approve",
-      let thumbprint = try? JSONValue(parsing: owner.body).object?["thumbprint"]?.string, thumbprint == key.thumbprint
-    else { throw Self.invalid("the owner approved another agent or another key") }
-    return Principal(
-      id: evidence.principal, kind: .agent, tenant: owner.principal.tenant, owner: owner.principal.id,
-      thumbprint: thumbprint, key: evidence.key, status: .active, enrolmentIndex: evidence.enrolmentIndex)
+    return (authorized, try verify(found.content.content, at: time) { _ in nil })
+  }
+
+  // MARK: - WebAuthn
+
+  /// Verifies a command that a person's credential asserted, back to the officer who invited the person.
+  private func asserted(
+    _ evidence: CommandEvidence, at time: Timestamp, enrolment: (UInt64) -> (leaf: [UInt8], content: SaltedContent)?
+  ) throws(Problem) -> SignedCommand {
+    guard let console = genesis.console else { throw Self.invalid("genesis names no console for approvals") }
+    guard let found = enrolment(evidence.enrolmentIndex), let (leaf, enrolledAt) = try? Leaf.decode(found.leaf),
+      case .event(let event) = leaf, event.kind == CredentialEnrolment.eventKind,
+      event.commitment == found.content.commitment,
+      let record = try? CredentialEnrolment(try JSONValue(parsing: found.content.content)),
+      record.person == evidence.principal
+    else { throw Self.invalid("the leaf that enrolled its credential is missing or another") }
+    let (invited, officer) = try sponsor(record.invitationIndex, enrolment)
+    let body = try? JSONValue(parsing: officer.body).object
+    guard invited.audience == "governance", officer.principal.kind == .officer, officer.path == "/v1/invitations",
+      let digest = body?["digest"]?.string, digest == Base64.URL.encode(Array(SHA256.hash(data: record.token)))
+    else { throw Self.invalid("no officer invited the person whose credential it is") }
+    let command = try UnverifiedAssertedCommand(targetURI: evidence.request.targetURI, body: evidence.request.body)
+    guard evidence.request.method == "POST",
+      let credential = try record.credentials(
+        of: console, enrolmentIndex: evidence.enrolmentIndex, at: enrolledAt
+      ).first(where: { $0.credential.id == command.credentialID })?.credential
+    else { throw Self.invalid("its credential is not the one that was enrolled") }
+    let person: Principal
+    switch body?["person"]?.object?["kind"]?.string {
+    case "owner":
+      guard let owner = rostered(record.person), owner.kind == .owner, owner.tenant == officer.principal.tenant,
+        body?["person"]?.object?["id"]?.string == owner.id
+      else { throw Self.invalid("an officer invited another owner") }
+      person = owner
+    case "approver":
+      guard record.person == "apr_\(invited.command)",
+        let approver = try? CredentialEnrolment.approver(
+          record.person, tenant: officer.principal.tenant, credential: credential)
+      else { throw Self.invalid("an officer invited another approver") }
+      person = approver
+    default: throw Self.invalid("an officer invited nobody who asserts commands")
+    }
+    let port = HTTPMessage.Target(method: "POST", uri: evidence.request.targetURI)?.authority.split(separator: ":")
+    let origin = "https://\(console.host)" + (port?.count == 2 ? ":\(port?[1] ?? "")" : "")
+    return try command.verified(
+      by: person, credential: credential, relyingParty: try console.relyingParty(.approval, origin: origin), at: time)
   }
 
   private static func request(

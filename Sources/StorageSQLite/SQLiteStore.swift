@@ -111,6 +111,20 @@ package final class SQLiteStore: UnitStore {
     try queue.read { db in try String.fetchAll(db, sql: "PRAGMA integrity_check") }.filter { $0 != "ok" }
   }
 
+  /// How SQLite carries out each statement that ran since the database was opened, so that tests find a query that
+  /// reads a whole table.
+  package func queryPlans() throws -> [(sql: String, plan: [String])] {
+    try queue.unsafeRead { db in
+      // Parameters that are not bound are NULL.
+      try statements.texts.filter { $0.hasPrefix("SELECT") || $0.hasPrefix("UPDATE") || $0.hasPrefix("DELETE") }
+        .map { sql in
+          let statement = try db.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
+          statement.setUncheckedArguments(StatementArguments())
+          return (sql, try String.fetchAll(statement, adapter: SuffixRowAdapter(fromIndex: 3)))
+        }
+    }
+  }
+
   /// Folds the WAL into the database and closes it.
   package func close() throws {
     queue.unsafeRead { _ in statements.removeAll() }

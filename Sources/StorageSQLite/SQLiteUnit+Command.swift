@@ -15,7 +15,11 @@ extension SQLiteUnit: CommandStore {
   }
 
   package mutating func unfinished() throws -> [CommandRecord] {
-    try all("SELECT * FROM command WHERE state = 'authorized' ORDER BY leaf_index", [], Self.command)
+    try all(
+      """
+      SELECT * FROM command WHERE state = 'authorized' OR (state = 'held' AND checkpoint_size IS NULL)
+      ORDER BY leaf_index
+      """, [], Self.command)
   }
 
   private static func command(_ row: SQLRow) throws -> CommandRecord {

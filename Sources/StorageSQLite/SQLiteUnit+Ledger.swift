@@ -16,29 +16,34 @@ extension SQLiteUnit: LedgerStore {
   private static func account(_ row: SQLRow) throws -> Account {
     Account(
       id: row[0], tenant: row[1], owner: row[2], currency: try decoded(Currency(row[3]), "currency"),
-      kind: try decoded(Account.Kind(rawValue: row[4]), "account kind"), overdraftLimit: row[5], debitsPosted: row[6],
-      creditsPosted: row[7], debitsPending: row[8], creditsPending: row[9])
+      kind: try decoded(Account.Kind(rawValue: row[4]), "account kind"), overdraftLimit: row[5],
+      isUnderConsent: try flag(row[10], "consent mark"), debitsPosted: row[6], creditsPosted: row[7],
+      debitsPending: row[8], creditsPending: row[9])
   }
 
   package mutating func insert(_ account: Account) throws {
     try run(
       """
       INSERT INTO account (id, tenant, owner, currency, kind, overdraft_limit, debits_posted, credits_posted,
-        debits_pending, credits_pending) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        debits_pending, credits_pending, under_consent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
       [
         account.id, account.tenant, account.owner, account.currency.code, account.kind.rawValue,
         account.overdraftLimit, account.debitsPosted, account.creditsPosted, account.debitsPending,
-        account.creditsPending,
+        account.creditsPending, account.isUnderConsent ? 1 : 0,
       ])
   }
 
   package mutating func update(_ account: Account) throws {
     try runOnce(
       """
-      UPDATE account SET debits_posted = ?, credits_posted = ?, debits_pending = ?, credits_pending = ? WHERE id = ?
+      UPDATE account SET debits_posted = ?, credits_posted = ?, debits_pending = ?, credits_pending = ?,
+        under_consent = ? WHERE id = ?
       """,
-      [account.debitsPosted, account.creditsPosted, account.debitsPending, account.creditsPending, account.id])
+      [
+        account.debitsPosted, account.creditsPosted, account.debitsPending, account.creditsPending,
+        account.isUnderConsent ? 1 : 0, account.id,
+      ])
   }
 
   package mutating func hold(_ id: String) throws -> Hold? {

@@ -1,4 +1,5 @@
 package import AgentIdentity
+import Wire
 
 extension SQLiteUnit: PrincipalStore {
   package mutating func principal(id: String) throws -> Principal? {
@@ -19,24 +20,27 @@ extension SQLiteUnit: PrincipalStore {
       id: row[0], kind: try decoded(Principal.Kind(rawValue: row[1]), "principal kind"), tenant: row[2], owner: row[3],
       thumbprint: row[4], key: row[5],
       status: try decoded(Principal.Status(rawValue: row[6]), "principal status"),
-      enrolmentIndex: try unsigned(row[7], "enrolment index"))
+      enrolmentIndex: try unsigned(row[7], "enrolment index"), since: Timestamp(milliseconds: row[8]))
   }
 
   package mutating func insert(_ principal: Principal) throws {
     try run(
       """
-      INSERT INTO principal (id, kind, tenant, owner, thumbprint, key, status, enrolment_index)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO principal (id, kind, tenant, owner, thumbprint, key, status, enrolment_index, since)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
       [
         principal.id, principal.kind.rawValue, principal.tenant, principal.owner, principal.thumbprint,
-        principal.key, principal.status.rawValue, Int64(principal.enrolmentIndex),
+        principal.key, principal.status.rawValue, Int64(principal.enrolmentIndex), principal.since.milliseconds,
       ])
   }
 
-  package mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
+  package mutating func update(_ principal: Principal) throws {
     try runOnce(
-      "UPDATE principal SET status = ?, enrolment_index = ? WHERE id = ?", [status.rawValue, Int64(enrolmentIndex), id])
+      "UPDATE principal SET status = ?, enrolment_index = ?, since = ? WHERE id = ?",
+      [
+        principal.status.rawValue, Int64(principal.enrolmentIndex), principal.since.milliseconds, principal.id,
+      ])
   }
 
   package mutating func invitation(digest: [UInt8]) throws -> Invitation? {

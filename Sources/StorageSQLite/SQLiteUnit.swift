@@ -1,10 +1,12 @@
 import CommandGate
 import GRDB
+import Wire
 
 /// A unit of work on the database: every store protocol of the domains, in one transaction.
 package struct SQLiteUnit {
   let db: Database
   private let statements: Statements
+  var documents: Documents { statements.documents }
   private let mayWrite: Bool
 
   init(_ db: Database, _ statements: Statements = Statements(), mayWrite: Bool = true) {
@@ -75,3 +77,17 @@ func decoded<Value>(_ value: Value?, _ what: StaticString) throws -> Value {
 
 /// An index or a size, which is never negative.
 func unsigned(_ value: Int64, _ what: StaticString) throws -> UInt64 { try decoded(UInt64(exactly: value), what) }
+
+/// A truth value, of which only 0 and 1 are written.
+func flag(_ value: Int64, _ what: StaticString) throws -> Bool { try decoded([0: false, 1: true][value], what) }
+
+/// The text of a document that is kept as a blob.
+func document(_ object: JSONObject) -> [UInt8] { JSONValue.object(object).canonical() }
+
+/// Reads a document that is kept as a blob; any text but the one that is written is refused.
+func decoding<Value>(
+  _ bytes: [UInt8], _ what: StaticString, _ read: (JSONValue) throws -> Value, _ write: (Value) -> JSONValue
+) throws -> Value {
+  let value = try decoded(try? read(JSONValue(parsing: bytes)), what)
+  return try decoded(write(value).canonical() == bytes ? value : nil, what)
+}

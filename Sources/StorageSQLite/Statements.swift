@@ -9,6 +9,8 @@ import GRDBSQLite
 final class Statements: @unchecked Sendable {
   /// By the address of their text, which a literal keeps.
   private nonisolated(unsafe) var compiled: [UInt: OpaquePointer] = unsafe [:]
+  /// What was read through them and is dear to read again.
+  let documents = Documents()
 
   /// Runs a statement; `row` sees its rows until it returns false.
   func run(
@@ -32,6 +34,11 @@ final class Statements: @unchecked Sendable {
 
   /// How many rows the last statement changed.
   func changes(on db: Database) throws -> Int { Int(unsafe sqlite3_changes(try connection(db))) }
+
+  /// The texts of the statements.
+  var texts: [String] {
+    unsafe compiled.values.compactMap { unsafe sqlite3_sql($0) }.map { unsafe String(cString: $0) }.sorted()
+  }
 
   /// Lets the connection close.
   func removeAll() {

@@ -1,13 +1,16 @@
 public import CommandGate
+public import Consent
+import Cosign
 public import JOSE
 public import KeyHierarchy
 public import Ledger
+public import Payments
 public import Seal
 import TransparencyLog
 public import Wire
 
 /// The HTTP surface: the table of routes over a gate and its storage.
-public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
+public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   /// Every route.
   public let table: RouteTable
 
@@ -19,6 +22,10 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
     public var store: Store
     /// The ledger, for seals that are handed to it.
     public var ledger: LedgerModule<Store.Unit>
+    /// Decides payments, for what people and the bank read of them.
+    public var payments: PaymentsModule<Store.Unit>
+    /// Judges a counterparty's destination by the rules of its rail.
+    public var validate: ConsentModule<Store.Unit>.DestinationCheck
     /// The deployment's genesis.
     public var genesis: Genesis
     /// The public base URL, without a slash at its end; also the OAuth issuer.
@@ -38,13 +45,16 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
 
     /// Collects the parts.
     public init(
-      gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, genesis: Genesis, publicURL: String,
+      gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, payments: PaymentsModule<Store.Unit>,
+      validate: @escaping ConsentModule<Store.Unit>.DestinationCheck, genesis: Genesis, publicURL: String,
       tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian, hsm: String, time: any TimeSource,
       random: any RandomSource
     ) {
       self.gate = gate
       self.store = store
       self.ledger = ledger
+      self.payments = payments
+      self.validate = validate
       self.genesis = genesis
       self.publicURL = publicURL
       self.tokenSigner = tokenSigner
@@ -59,8 +69,11 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
   /// Builds the table.
   public init(_ parts: Parts) {
     let issuer = Issuer(url: parts.publicURL, signer: parts.tokenSigner)
+    let ceremonies = Ceremonies(random: parts.random)
+    let console = parts.genesis.console.map { (identity: $0, origin: issuer.origin(of: $0)) }
     let authenticator = Authenticator(
-      store: parts.store, issuer: issuer, auditorDigest: parts.auditorDigest, time: parts.time)
+      store: parts.store, issuer: issuer, auditorDigest: parts.auditorDigest, console: console,
+      ceremonies: ceremonies, time: parts.time)
     let oauth = OAuthRoutes(
       gate: parts.gate, store: parts.store, issuer: issuer, authenticator: authenticator, time: parts.time,
       random: parts.random)
@@ -69,7 +82,21 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       authenticator: authenticator, time: parts.time)
     let log = LogRoutes(gate: parts.gate, store: parts.store, authenticator: authenticator)
     let description = DescriptionHolder()
-    let routes = commands.routes + oauth.routes + log.routes + Self.operation(parts, authenticator, description)
+    var routes = commands.routes + oauth.routes + log.routes
+    if let (identity, origin) = console {
+      let people = PeopleRoutes(
+        gate: parts.gate, store: parts.store, console: identity, origin: origin, authenticator: authenticator,
+        ceremonies: ceremonies, time: parts.time, random: parts.random)
+      let consents = ConsentRoutes(
+        gate: parts.gate, store: parts.store, console: identity, validate: parts.validate,
+        authenticator: authenticator, ceremonies: ceremonies, time: parts.time, random: parts.random)
+      let payments = PaymentRoutes(
+        gate: parts.gate, store: parts.store, payments: parts.payments, console: identity,
+        authenticator: authenticator, ceremonies: ceremonies, time: parts.time, random: parts.random)
+      let pages = ConsoleRoutes(payments: payments, authenticator: authenticator)
+      routes += people.routes + consents.routes + payments.routes + pages.routes
+    }
+    routes += Self.operation(parts, authenticator, description)
     table = RouteTable(routes)
     description.set(OpenAPI.document(table, url: parts.publicURL))
   }

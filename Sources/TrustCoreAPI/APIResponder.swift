@@ -33,7 +33,7 @@ public struct APIResponder: HTTPResponder {
     let head = request.method == .head
     var response: APIResponse
     do {
-      response = try await answer(request)
+      response = try await answer(request, id: requestID)
     } catch let denied as Denied {
       response = Self.response(denied.problem, requestID, of: denied.command)
     } catch let problem as Problem {
@@ -50,7 +50,7 @@ public struct APIResponder: HTTPResponder {
     return Self.response(response, withoutBody: head)
   }
 
-  private func answer(_ request: Request) async throws -> APIResponse {
+  private func answer(_ request: Request, id: String) async throws -> APIResponse {
     var size = request.head.path?.utf8.count ?? 0
     var fields: [(name: String, value: String)] = []
     for field in request.headers {
@@ -76,7 +76,7 @@ public struct APIResponder: HTTPResponder {
       var api = APIRequest(
         method: request.method == .head ? "GET" : request.method.rawValue, path: String(path), query: query,
         fields: fields, body: body)
-      api.parameters = parameters
+      (api.parameters, api.id) = (parameters, id)
       return try await route.handle(api)
     }
   }

@@ -1,13 +1,15 @@
 import AgentIdentity
 import CommandGate
+import Cosign
 import Crypto
 import JOSE
+import Payments
 import Seal
 import Synchronization
 import Wire
 
 /// Works out who sends a request, from signatures, access tokens and proofs. It decides nothing.
-final class Authenticator<Store: UnitStore>: Sendable {
+final class Authenticator<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   private struct Known: Sendable {
     let principal: Principal
     let key: VerificationKey
@@ -22,6 +24,8 @@ final class Authenticator<Store: UnitStore>: Sendable {
   private let issuer: Issuer
   private let time: any TimeSource
   private let auditorDigest: [UInt8]
+  private let console: (identity: ConsoleIdentity, origin: String)?
+  private let ceremonies: Ceremonies
   /// Proofs made before this moment may have been seen by an earlier process, whose memory is gone.
   private let started: Timestamp
   private let caches = Mutex(Caches())
@@ -29,10 +33,15 @@ final class Authenticator<Store: UnitStore>: Sendable {
   private let requests = ReplayCache(capacity: 1 << 22)
   private static var cacheLimit: Int { 16_384 }
 
-  init(store: Store, issuer: Issuer, auditorDigest: [UInt8], time: any TimeSource) {
+  init(
+    store: Store, issuer: Issuer, auditorDigest: [UInt8], console: (identity: ConsoleIdentity, origin: String)?,
+    ceremonies: Ceremonies, time: any TimeSource
+  ) {
     self.store = store
     self.issuer = issuer
     self.auditorDigest = auditorDigest
+    self.console = console
+    self.ceremonies = ceremonies
     self.time = time
     started = time.now()
   }
@@ -54,6 +63,9 @@ final class Authenticator<Store: UnitStore>: Sendable {
       issuer.target(of: request), headers: request.fields.map { HTTPMessage.Field($0.name, $0.value) })
     let unverified = try UnverifiedCommand(message, body: request.body)
     let known = try await known(thumbprint: unverified.keyID)
+    guard known.principal.kind != .approver else {
+      throw Problem(401, "key_unknown", "This key approves with WebAuthn and signs no requests.")
+    }
     let signed = try unverified.verified(by: known.principal, key: known.key, at: now)
     try Self.active(known.principal)
     let token = try token(in: signed.authorization, scheme: "DPoP", at: now)
@@ -104,7 +116,10 @@ final class Authenticator<Store: UnitStore>: Sendable {
     case .pending:
       throw Problem(
         403, "agent_pending", "The agent's owner has not approved its key yet; ask the owner to approve it.")
-    case .revoked: throw Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
+    case .revoked:
+      throw principal.kind == .agent
+        ? Problem(403, "agent_revoked", "The agent is revoked; enrol a new one.")
+        : Problem(403, "person_revoked", "Whoever signed this was revoked by a security officer.")
     }
   }
 
@@ -195,6 +210,77 @@ final class Authenticator<Store: UnitStore>: Sendable {
 
   private static var algorithms: String { "algs=\"ES256 EdDSA\"" }
 
+  // MARK: - People
+
+  /// Verifies a request that a person's WebAuthn assertion proves. Its challenge was drawn here and is used up.
+  func asserted(_ request: APIRequest) async throws -> SignedCommand {
+    let now = time.now()
+    let unverified = try UnverifiedAssertedCommand(targetURI: issuer.target(of: request).uri, body: request.body)
+    let known = try await store.read { unit -> (Credential, Principal)? in
+      guard let credential = try unit.credential(id: unverified.credentialID),
+        let person = try unit.principal(id: credential.person)
+      else { return nil }
+      return (credential, person)
+    }
+    guard let (enrolled, person) = known else {
+      throw Problem(401, "credential_unknown", "The credential is not enrolled; enrol it with an invitation.")
+    }
+    var credential = enrolled
+    // The counter is compared where the command is decided, so that a repeat of it still gets its first answer.
+    credential.signCount = 0
+    guard let console else { throw Problem(404, "route_not_found", "This deployment has no console.") }
+    let signed = try unverified.verified(
+      by: person, credential: credential,
+      relyingParty: try console.identity.relyingParty(.approval, origin: console.origin), at: now)
+    guard !ceremonies.take(unverified.challenge, for: .assert(person: person.id), at: now) else { return signed }
+    // A client that lost its answer repeats the request: what was decided once is answered again.
+    let scope = IdempotencyScope.digest(tenant: person.tenant, principal: person.id, key: signed.idempotencyKey)
+    guard try await store.read({ unit in try unit.command(idempotency: scope) }) != nil else {
+      throw Ceremonies.unknown
+    }
+    return signed
+  }
+
+  /// The person whose session a request belongs to.
+  func session(_ request: APIRequest) async throws -> Principal {
+    let missing = Problem(
+      401, "session_missing", "Sign in first, at /console.", headers: ["WWW-Authenticate": "Cookie"])
+    guard let token = sessionToken(request), let id = ceremonies.person(token, at: time.now()) else { throw missing }
+    // The cookie is SameSite=Strict; a browser that does not know that says where the request comes from.
+    if let site = request.single("sec-fetch-site"), site != "same-origin", request.method != "GET" {
+      throw Problem(403, "cross_site", "The request comes from another site.")
+    }
+    guard let person = try await store.read({ unit in try unit.principal(id: id) }), person.status == .active else {
+      throw missing
+    }
+    return person
+  }
+
+  /// Whoever reads: a person with a session, or a client with a token and its proof.
+  func caller(_ request: APIRequest) async throws -> Principal {
+    sessionToken(request) == nil ? try await reader(request) : try await session(request)
+  }
+
+  /// The session token in a request's cookies.
+  func sessionToken(_ request: APIRequest) -> [UInt8]? {
+    for value in request.values("cookie") {
+      for pair in value.split(separator: ";") {
+        let trimmed = pair.drop { $0 == " " }
+        if trimmed.hasPrefix(Self.cookieName + "=") {
+          return try? Base64.URL.decode(trimmed.dropFirst(Self.cookieName.count + 1))
+        }
+      }
+    }
+    return nil
+  }
+
+  private static var cookieName: String { "__Host-trustcore" }
+
+  /// The value of Set-Cookie for a session (RFC 6265bis: the prefix binds it to this host, secure, path /).
+  static func cookie(_ token: String, seconds: Int64) -> String {
+    "\(cookieName)=\(token); Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=\(seconds)"
+  }
+
   // MARK: - Bearer tokens
 
   /// The token of a Bearer request.
@@ -246,6 +332,12 @@ struct Issuer: Sendable {
 
   /// The keys that verify tokens, as the JWK set shows them.
   var keys: JWKSet { JWKSet([signer.publicJWK]) }
+
+  /// The console's origin: its host, on the port of this URL.
+  func origin(of console: ConsoleIdentity) -> String {
+    let port = authority.split(separator: ":").dropFirst().first.map { ":\($0)" } ?? ""
+    return "https://\(console.host)" + port
+  }
 
   /// Where a request went, under the configured base URL and not under what a header claims.
   func target(of request: APIRequest) -> HTTPMessage.Target {

@@ -1,12 +1,14 @@
 import AgentIdentity
 import CommandGate
+import Consent
 import Ledger
+import Payments
 import Seal
 import TransparencyLog
 import Wire
 
 /// Commands, which go through the gate, and what their senders may read.
-struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
+struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   let gate: Gate<Store>
   let store: Store
   let ledger: LedgerModule<Store.Unit>
@@ -31,7 +33,7 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       Route(
         "GET", "/v1/receipts/{command_id}", "readReceipt",
         "A decided command with its seal, its outcome and all the evidence that an offline verifier needs.",
-        access: .dpop, content: .json("ReceiptBundle"), handle: receipt),
+        access: .caller, content: .json("ReceiptBundle"), handle: receipt),
       Route(
         "POST", "/v1/ledger/sealed-commands", "presentSeal",
         "Hands a sealed command to the ledger, whose own verifier decides whether the seal is one.", access: .seal,
@@ -43,19 +45,21 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
 
   private var commands: [Route] {
     func command(
-      _ path: String, _ operation: String, _ summary: String, _ schema: String, to audience: String, success: Int = 200
+      _ path: String, _ operation: String, _ summary: String, _ schema: String, to audience: String, success: Int = 200,
+      refusals: [Int] = []
     ) -> Route {
       Route(
         "POST", path, operation, summary, access: .signedCommand, body: .json(schema),
         // Its seal, with that of the signer's approval, must fit into a body again.
-        maximumBody: audience == "identity" ? 4096 : 1 << 19, success: success, content: .json("CommandResult")
+        maximumBody: ["identity", "consent"].contains(audience) ? 4096 : 1 << 19, success: success,
+        content: .json("CommandResult"), refusals: refusals
       ) { request in
         let signed = try await authenticator.command(request)
         let receipt = try await gate.submit(signed, to: audience)
-        if audience == "identity", let id = request.parameters["id"] { authenticator.forget(id) }
-        return APIResponse(
-          success, receipt.json,
-          headers: [("location", "/v1/receipts/\(receipt.command.id)"), ("cache-control", "no-store")])
+        if ["identity", "governance"].contains(audience), let id = request.parameters["id"] {
+          authenticator.forget(id)
+        }
+        return receipt.response(success)
       }
     }
     return [
@@ -73,6 +77,37 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       command(
         "/v1/ledger/holds/{id}/capture", "captureHold", "Posts a hold, or a part of it.", "Capture", to: "ledger"),
       command("/v1/ledger/holds/{id}/void", "voidHold", "Releases a hold.", "Void", to: "ledger"),
+      command(
+        "/v1/invitations", "invite", "A security officer invites a person to enrol credentials, once.", "Invitation",
+        to: "governance", success: 201),
+      command(
+        "/v1/groups", "makeGroup", "A security officer makes a group of approvers.", "GroupMaking", to: "governance",
+        success: 201),
+      command(
+        "/v1/groups/{id}/remove", "removeMember", "A security officer takes a member out of a group.", "MemberRemoval",
+        to: "governance"),
+      command(
+        "/v1/people/{id}/revoke", "revokePerson",
+        "A security officer ends what an approver, an owner or a bank may do, for good.", "PersonRevocation",
+        to: "governance"),
+      command(
+        "/v1/policies", "publishPolicy", "A security officer puts a policy in force.", "PolicyPublication",
+        to: "governance", success: 201),
+      command(
+        "/v1/consents/{id}/revoke", "revokeConsent", "The owner or a security officer ends a consent for good.",
+        "ConsentRevocation", to: "consent"),
+      command(
+        "/v1/payments/authorize", "authorizePayment",
+        "An agent pays under a consent: 201 where it went through, 202 where it is held for approvals.",
+        "PaymentAuthorization", to: "payments", success: 201, refusals: [404]),
+      command(
+        "/v1/payments/{id}/void", "voidPayment", "The agent or its owner ends a held payment.", "Void", to: "payments"),
+      command(
+        "/v1/rails/ach", "configureACH", "A security officer says how payments leave by ACH, and which bank answers.",
+        "ACHConfiguration", to: "payments", success: 201),
+      command(
+        "/v1/rails/ach/answers", "answerACH", "The bank says what became of a file or of entries.", "ACHAnswer",
+        to: "payments", refusals: [404]),
     ]
   }
 
@@ -123,19 +158,48 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
   }
 
   private func receipt(_ request: APIRequest) async throws -> APIResponse {
-    let caller = try await authenticator.reader(request)
+    let caller = try await authenticator.caller(request)
     guard let id = CommandID(text: request.parameters["command_id"] ?? ""), let note = gate.published.note else {
       throw Self.notFound("receipt")
     }
     let answer = try await store.read { unit -> JSONObject? in
       guard let command = try unit.command(id: id), let signer = try unit.principal(id: command.principal),
-        signer.id == caller.id || (caller.kind == .owner && signer.owner == caller.id)
+        try signer.id == caller.id || (caller.kind == .owner && signer.owner == caller.id)
           || (caller.kind == .officer && signer.tenant == caller.tenant)
+          || Self.decides(command, aboutPaymentOf: caller, in: &unit)
       else { return nil }
       return try Self.bundle(command, signer: signer, under: note, in: &unit)
     }
     guard let answer else { throw Self.notFound("receipt") }
     return APIResponse(answer)
+  }
+
+  /// Whether a command decided about a payment of the caller: then its receipt belongs to the payment's.
+  private static func decides(
+    _ command: CommandRecord, aboutPaymentOf caller: Principal, in unit: inout Store.Unit
+  ) throws -> Bool {
+    guard let content = try unit.content(leafIndex: command.leafIndex),
+      let held = try CommandEvidence(decoding: content.content).references.first(where: { $0.role == "held" }),
+      let id = try unit.command(leafIndex: held.index)?.id, let payment = try unit.payment(id.description)
+    else { return false }
+    return payment.agent == caller.id || payment.owner == caller.id
+  }
+
+  /// The leaves that a leaf's content rests on, and those that these rest on in turn.
+  private static func chain(of content: [UInt8], in unit: inout Store.Unit) throws -> [UInt64] {
+    var (found, open): (Set<UInt64>, [[UInt8]]) = ([], [content])
+    while let content = open.popLast() {
+      var indices: [UInt64] = []
+      if let evidence = try? CommandEvidence(decoding: content) {
+        indices = evidence.references.map(\.index) + [evidence.enrolmentIndex]
+      } else if let enrolment = try? CredentialEnrolment(try JSONValue(parsing: content)) {
+        indices = [enrolment.invitationIndex]
+      }
+      for index in indices where index > 0 && found.insert(index).inserted {
+        if let next = try unit.content(leafIndex: index) { open.append(next.content) }
+      }
+    }
+    return found.sorted()
   }
 
   /// A command with every part of its evidence, all under one checkpoint.
@@ -161,9 +225,18 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
       "leaf_index": .integer(Int64(command.leafIndex)),
     ]
     let sealed = try part(command.leafIndex)
-    let approvedAt = try CommandEvidence(decoding: sealed.content).enrolmentIndex
-    let enrolment = approvedAt == 0 ? nil : try part(approvedAt)
-    object["seal"] = .object(SealBundle(sealed: sealed, enrolment: enrolment).json)
+    let evidence = try CommandEvidence(decoding: sealed.content)
+    let enrolment = evidence.enrolmentIndex == 0 ? nil : try part(evidence.enrolmentIndex)
+    let chain = try Self.chain(of: sealed.content, in: &unit).filter { $0 != evidence.enrolmentIndex }
+    object["seal"] = .object(
+      SealBundle(sealed: sealed, enrolment: enrolment, chain: try chain.map(part)).json)
+    if !evidence.references.isEmpty {
+      object["references"] = .array(
+        evidence.references.map { ["role": .string($0.role), "leaf_index": .integer(Int64($0.index))] })
+    }
+    if let payment = try unit.payment(command.id.description) {
+      object["payment"] = .object(try payment.detail(in: &unit))
+    }
     if let index = command.outcomeIndex {
       object["outcome_leaf_index"] = .integer(Int64(index))
       // The outcome's own leaf is sealed a moment after the answer; until then it has no proof.

@@ -1,9 +1,10 @@
 import CommandGate
+import Payments
 import TransparencyLog
 import Wire
 
 /// The log as C2SP tlog-tiles serves it. Nothing is shown that the published checkpoint does not cover.
-struct LogRoutes<Store: UnitStore>: Sendable {
+struct LogRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   let gate: Gate<Store>
   let store: Store
   let authenticator: Authenticator<Store>

@@ -2,10 +2,11 @@ import AgentIdentity
 import CommandGate
 import Crypto
 import JOSE
+import Payments
 import Wire
 
 /// OAuth 2.1: metadata (RFC 8414), registration (RFC 7591) and tokens (RFC 7523 client assertions, RFC 9449 DPoP).
-struct OAuthRoutes<Store: UnitStore>: Sendable {
+struct OAuthRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   let gate: Gate<Store>
   let store: Store
   let issuer: Issuer
@@ -44,7 +45,7 @@ struct OAuthRoutes<Store: UnitStore>: Sendable {
       "token_endpoint_auth_methods_supported": ["private_key_jwt"],
       "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
       "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-      "scopes_supported": ["agent", "owner", "officer"],
+      "scopes_supported": ["agent", "owner", "officer", "bank"],
     ]
   }
 

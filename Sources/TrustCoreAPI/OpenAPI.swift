@@ -39,7 +39,7 @@ enum OpenAPI {
     case .json(let name): operation["requestBody"] = body("application/json", name)
     case .form(let name): operation["requestBody"] = body("application/x-www-form-urlencoded", name)
     }
-    if route.access != .open, route.access != .seal { operation["security"] = [security(route.access)] }
+    if ![.open, .seal, .assertion].contains(route.access) { operation["security"] = .array(security(route.access)) }
     return operation
   }
 
@@ -49,6 +49,7 @@ enum OpenAPI {
     case "v1" where parts.count > 1: return String(parts[1])
     case "oauth", ".well-known": return "oauth"
     case "log": return "log"
+    case "console": return "console"
     default: return "operation"
     }
   }
@@ -88,18 +89,20 @@ enum OpenAPI {
       )
       header("Signature", "RFC 9421.")
     case .dpop, .clientAssertion: header("DPoP", "RFC 9449 proof, new for each request.")
-    case .open, .invitation, .auditor, .seal: break
+    case .open, .invitation, .auditor, .seal, .assertion, .session, .caller: break
     }
     return parameters
   }
 
-  private static func security(_ access: Access) -> JSONValue {
+  private static func security(_ access: Access) -> [JSONValue] {
     switch access {
-    case .signedCommand, .dpop: ["dpopToken": []]
-    case .invitation: ["initialAccessToken": []]
-    case .clientAssertion: ["clientAssertion": []]
-    case .auditor: ["auditorToken": []]
-    case .open, .seal: [:]
+    case .signedCommand, .dpop: [["dpopToken": []]]
+    case .invitation: [["initialAccessToken": []]]
+    case .clientAssertion: [["clientAssertion": []]]
+    case .auditor: [["auditorToken": []]]
+    case .session: [["session": []]]
+    case .caller: [["session": []], ["dpopToken": []]]
+    case .open, .seal, .assertion: []
     }
   }
 
@@ -116,6 +119,9 @@ enum OpenAPI {
       "description": "client_assertion in the form: RFC 7523, aud is the issuer.",
     ],
     "auditorToken": ["type": "http", "scheme": "bearer", "description": "The auditor's token."],
+    "session": [
+      "type": "apiKey", "in": "cookie", "name": "__Host-trustcore", "description": "Set by /v1/sessions; reads only.",
+    ],
   ]
 
   private static func responses(_ route: Route) -> JSONObject {
@@ -125,11 +131,15 @@ enum OpenAPI {
       case .json(let name): ["application/json": ["schema": reference(name)]]
       case .text: ["text/plain": ["schema": ["type": "string"]]]
       case .bytes: ["application/octet-stream": ["schema": [:]]]
+      case .page(let type): JSONObject(type, ["schema": ["type": "string"]])
       }
     responses[String(route.success)] = ["description": "Success.", "content": .object(content)]
+    if route.operation == "authorizePayment" {
+      responses["202"] = ["description": "Held for approvals, on the record.", "content": .object(content)]
+    }
     let problem: JSONValue = ["application/problem+json": ["schema": reference("Problem")]]
-    func refused(_ status: Int, _ description: String) {
-      responses[String(status)] = ["description": .string(description), "content": problem]
+    func refused(_ status: Int, _ description: String, _ content: JSONValue? = nil) {
+      responses[String(status)] = ["description": .string(description), "content": content ?? problem]
     }
     if case .none = route.body {
     } else {
@@ -156,16 +166,36 @@ enum OpenAPI {
       refused(403, "It is not sealed for this module.")
       refused(409, "The command is being carried out.")
       refused(422, "The command breaks a rule.")
+    case .assertion:
+      refused(401, "The assertion or its credential is refused.")
+      refused(403, "The person may not do this.")
+      refused(409, "The present state does not allow it, or the challenge is not a waiting one.")
+      refused(422, "The command breaks a rule.")
+    case .session: refused(401, "Nobody is signed in.")
+    case .caller:
+      refused(401, "The caller is not known.")
+      refused(403, "The caller may not act.")
     case .open: break
     }
+    for status in route.refusals { refused(status, furtherRefusals[status] ?? "The request is refused.") }
     if route.segments.contains(where: { if case .literal = $0 { false } else { true } }) {
-      refused(404, "What the path names does not exist, or not for this caller.")
+      let page: JSONValue? = if case .page = route.content { .object(content) } else { nil }
+      refused(404, "What the path names does not exist, or not for this caller.", page)
     }
     refused(431, "The header fields are too large.")
     refused(500, "The server failed.")
     refused(503, "Commands are not taken now.")
     return responses
   }
+}
+
+extension OpenAPI {
+  private static let furtherRefusals = [
+    401: "The assertion or its credential is refused.", 403: "The caller may not do this, or not from another site.",
+    404: "What the body names does not exist, or not for this caller.",
+    409: "The present state does not allow it, or the challenge is not a waiting one.",
+    422: "The request breaks a rule.",
+  ]
 }
 
 /// Holds the description, which is made after the table that serves it.

@@ -12,6 +12,8 @@ public struct APIRequest: Sendable {
   public let fields: [(name: String, value: String)]
   /// The body.
   public let body: [UInt8]
+  /// The identifier that the answer carries as `x-request-id`.
+  public internal(set) var id = ""
   /// The variable segments of the path.
   public internal(set) var parameters: [String: String] = [:]
 
@@ -71,6 +73,12 @@ public enum Access: String, Sendable {
   case auditor
   /// A seal, which is its own proof.
   case seal
+  /// A WebAuthn assertion in the body, over a challenge that the server drew.
+  case assertion
+  /// The cookie of a person who signed in.
+  case session
+  /// Either the cookie of a person who signed in, or a DPoP-bound access token with a DPoP proof.
+  case caller
 }
 
 /// One route. The table of routes feeds the router, the limits and the OpenAPI description.
@@ -93,6 +101,8 @@ public struct Route: Sendable {
     case text
     /// Bytes.
     case bytes
+    /// A page for people, or a part of one, of a media type; refusals are pages too.
+    case page(String)
   }
 
   /// The method.
@@ -113,10 +123,15 @@ public struct Route: Sendable {
   public let success: Int
   /// What the answer carries.
   public let content: Content
+  /// Statuses of refusals beside those that follow from the path, the body and ``access``.
+  public let refusals: [Int]
   /// Carries the request out.
   public let handle: @Sendable (APIRequest) async throws -> APIResponse
 
   let segments: [Segment]
+
+  /// How many segments are literal: the more, the closer a path that matches.
+  var literals: Int { segments.count { if case .literal = $0 { true } else { false } } }
 
   enum Segment: Sendable, Equatable {
     case literal(String)
@@ -127,7 +142,7 @@ public struct Route: Sendable {
   /// Makes a route.
   public init(
     _ method: String, _ path: String, _ operation: String, _ summary: String, access: Access, body: Body = .none,
-    maximumBody: Int = 1 << 20, success: Int = 200, content: Content,
+    maximumBody: Int = 1 << 20, success: Int = 200, content: Content, refusals: [Int] = [],
     handle: @escaping @Sendable (APIRequest) async throws -> APIResponse
   ) {
     self.method = method
@@ -139,6 +154,7 @@ public struct Route: Sendable {
     self.maximumBody = maximumBody
     self.success = success
     self.content = content
+    self.refusals = refusals
     self.handle = handle
     segments = path.split(separator: "/").map { segment in
       guard segment.hasPrefix("{"), segment.hasSuffix("}") else { return .literal(String(segment)) }
@@ -170,7 +186,7 @@ public struct RouteTable: Sendable {
     self.routes = routes
     var byCount: [Int: [Int]] = [:]
     var open: [Int] = []
-    for (index, route) in routes.enumerated() {
+    for (index, route) in routes.enumerated().sorted(by: { $0.element.literals > $1.element.literals }) {
       if case .rest = route.segments.last {
         open.append(index)
       } else {
@@ -187,9 +203,12 @@ public struct RouteTable: Sendable {
     let parts = path == "/" ? [] : path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
     let asked = method == "HEAD" ? "GET" : method
     var methods: [String] = []
+    var found: String?
     for index in (byCount[parts.count] ?? []) + open {
       let route = routes[index]
-      guard let parameters = Self.match(route.segments, parts) else { continue }
+      // Of several paths that match, the most literal one is meant, with its methods alone (OpenAPI 3.1 section 4.8.8).
+      guard found == nil || found == route.path, let parameters = Self.match(route.segments, parts) else { continue }
+      found = route.path
       if route.method == asked { return .route(route, parameters) }
       methods.append(route.method)
     }

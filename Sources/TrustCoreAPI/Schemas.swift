@@ -2,9 +2,9 @@ import Wire
 
 /// The schemas of requests and answers (JSON Schema 2020-12).
 enum Schemas {
-  private static let text: JSONValue = ["type": "string"]
-  private static let integer: JSONValue = ["type": "integer"]
-  private static func amount(from least: Int64) -> JSONValue {
+  static let text: JSONValue = ["type": "string"]
+  static let integer: JSONValue = ["type": "integer"]
+  static func amount(from least: Int64) -> JSONValue {
     [
       "oneOf": [
         ["type": "string", "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?$", "maxLength": 24],
@@ -15,10 +15,10 @@ enum Schemas {
           + (least > 0 ? "greater than zero." : "not negative.")),
     ]
   }
-  private static let amount = amount(from: 1)
-  private static let account: JSONValue = ["type": "string", "minLength": 1, "maxLength": 64]
+  static let amount = amount(from: 1)
+  static let account: JSONValue = ["type": "string", "minLength": 1, "maxLength": 64]
 
-  private static func object(
+  static func object(
     _ properties: JSONObject, required: [String]? = nil, closed: Bool = false
   ) -> JSONValue {
     var schema: JSONObject = ["type": "object", "properties": .object(properties)]
@@ -28,28 +28,28 @@ enum Schemas {
     return .object(schema)
   }
 
-  private static func reference(_ name: String) -> JSONValue { ["$ref": .string("#/components/schemas/" + name)] }
+  static func reference(_ name: String) -> JSONValue { ["$ref": .string("#/components/schemas/" + name)] }
 
-  private static func choice(_ values: String...) -> JSONValue {
+  static func choice(_ values: String...) -> JSONValue {
     ["type": "string", "enum": .array(values.map { .string($0) })]
   }
 
-  private static func array(of schema: JSONValue) -> JSONValue { ["type": "array", "items": schema] }
+  static func array(of schema: JSONValue) -> JSONValue { ["type": "array", "items": schema] }
 
-  private static let currency: JSONValue = ["type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217."]
+  static let currency: JSONValue = ["type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217."]
   private static let entries: JSONValue = [
     "type": "array", "items": ["$ref": "#/components/schemas/Entry"], "minItems": 2, "maxItems": 256,
     "description": "Debits and credits are equal in each currency; each account occurs once.",
   ]
-  private static let memo: JSONValue = ["type": "string", "maxLength": 140]
-  private static let base64url: JSONValue = ["type": "string", "pattern": "^[A-Za-z0-9_-]*$"]
+  static let memo: JSONValue = ["type": "string", "maxLength": 140]
+  static let base64url: JSONValue = ["type": "string", "pattern": "^[A-Za-z0-9_-]*$"]
   private static let part = object(
     [
       "leaf": base64url, "salt": base64url, "content": base64url,
       "proof": ["type": "string", "description": "C2SP tlog-proof, with its signed checkpoint."],
     ], closed: true)
 
-  static let all: [(String, JSONValue)] = requests + answers
+  static let all: [(String, JSONValue)] = requests + answers + people + money
 
   private static let requests: [(String, JSONValue)] = [
     (
@@ -84,9 +84,14 @@ enum Schemas {
     ),
     ("Capture", object(["amount": amount], required: [], closed: true)),
     ("Void", object([:], closed: true)),
+    ("Empty", object([:], closed: true)),
     (
       "Seal",
-      object(["sealed": reference("SealPart"), "enrolment": reference("SealPart")], required: ["sealed"], closed: true)
+      object(
+        [
+          "sealed": reference("SealPart"), "enrolment": reference("SealPart"),
+          "chain": ["type": "array", "items": reference("SealPart"), "maxItems": 256],
+        ], required: ["sealed"], closed: true)
     ),
     ("SealPart", part),
     (
@@ -123,20 +128,21 @@ enum Schemas {
       "CommandResult",
       object(
         [
-          "command_id": text, "status": choice("done"), "leaf_index": integer, "outcome_leaf_index": integer,
+          "command_id": text, "status": choice("done", "held"), "leaf_index": integer, "outcome_leaf_index": integer,
           "receipt": object([
             "leaf": base64url, "salt": base64url,
             "proof": ["type": "string", "description": "C2SP tlog-proof, with its signed checkpoint."],
           ]), "result": ["type": "object"],
-        ])
+        ], required: ["command_id", "status", "leaf_index", "receipt", "result"])
     ),
     (
       "ReceiptBundle",
       object(
         [
-          "command_id": text, "status": choice("authorized", "done", "failed", "expired", "denied"),
+          "command_id": text, "status": choice("authorized", "done", "failed", "expired", "denied", "held"),
           "leaf_index": integer, "seal": reference("Seal"), "outcome_leaf_index": integer,
           "outcome": reference("SealPart"), "result": ["type": "object"],
+          "references": array(of: reference("Reference")), "payment": reference("Payment"),
         ], required: ["command_id", "status", "leaf_index", "seal"])
     ),
     (

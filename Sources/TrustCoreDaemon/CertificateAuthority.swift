@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import KeyHierarchy
+import Seal
 import SwiftASN1
 import Wire
 import X509
@@ -53,7 +54,8 @@ struct CertificateAuthority: Sendable {
         Critical(KeyUsage(digitalSignature: true))
         try ExtendedKeyUsage([.serverAuth])
         SubjectAlternativeNames([
-          .dnsName("localhost"), .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
+          .dnsName("localhost"), .dnsName(DevelopmentDeployment.console.host),
+          .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
           .ipAddress(ASN1OctetString(contentBytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
         ])
         SubjectKeyIdentifier(hash: key.publicKey)

@@ -1,5 +1,6 @@
 import AgentIdentity
 public import CommandGate
+import Consent
 import Crypto
 import Foundation
 import HSMCustody
@@ -12,6 +13,7 @@ import Ledger
 public import Logging
 import NIOCore
 import NIOSSL
+import Payments
 import Seal
 import SecretMemory
 import ServiceLifecycle
@@ -95,11 +97,18 @@ public final class Daemon: Sendable {
         audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
     }
     ledger = LedgerModule<SQLiteUnit>(verifier: verifier(LedgerModule<SQLiteUnit>.audience))
-    let identity = IdentityModule<SQLiteUnit>(verifier: verifier(IdentityModule<SQLiteUnit>.audience))
+    let payments = PaymentsModule<SQLiteUnit>(verifier: verifier(PaymentsModule<SQLiteUnit>.audience))
+    let modules: [any CommandModule<SQLiteUnit>] = [
+      ledger, payments,
+      IdentityModule<SQLiteUnit>(verifier: verifier(IdentityModule<SQLiteUnit>.audience)),
+      GovernanceModule<SQLiteUnit>(verifier: verifier(GovernanceModule<SQLiteUnit>.audience)),
+      ConsentModule<SQLiteUnit>(
+        verifier: verifier(ConsentModule<SQLiteUnit>.audience), validate: RailDestination.validate),
+    ]
     var gateConfiguration = Gate<SQLiteStore>.Configuration(environment: genesis.environment)
     gateConfiguration.onStep = configuration.onStep
     gate = Gate(
-      store: store, signer: signer, modules: [ledger, identity], time: time, random: random,
+      store: store, signer: signer, modules: modules, time: time, random: random,
       configuration: gateConfiguration)
     let server = try await Self.serverCertificate(state, custodian, signer, store, time: time, random: random)
     try await gate.recover(genesis: genesis)
@@ -110,7 +119,8 @@ public final class Daemon: Sendable {
     let accessTokens = try JWSSigner(custodian: custodian, key: .oauthA, keyID: KeyName.oauthA.label)
     let api = API(
       API.Parts(
-        gate: gate, store: store, ledger: ledger, genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
+        gate: gate, store: store, ledger: ledger, payments: payments, validate: RailDestination.validate,
+        genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
         auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
         custodian: custodian, hsm: "developmentHSM", time: time, random: random))
     let tls = try Self.tls(state, custodian, server)
@@ -137,7 +147,8 @@ public final class Daemon: Sendable {
       },
       logger: logger)
     services = [
-      GateService(gate: gate), HoldSweeper(gate: gate, store: store, ledger: ledger, time: time, logger: logger),
+      GateService(gate: gate),
+      Sweeper(gate: gate, store: store, ledger: ledger, payments: payments, time: time, logger: logger),
       application,
     ]
   }
@@ -220,6 +231,7 @@ public final class Daemon: Sendable {
         "database": state.database, "registration_token_file": state.registrationToken,
         "auditor_token_file": state.auditorToken, "owner_id": id(.owner), "owner_key_file": state.owner,
         "officer_id": id(.officer), "officer_key_file": state.officer,
+        "console": genesis.console.map { "https://\($0.host):\(url.split(separator: ":").last ?? "")/console" } ?? "",
       ],
       logKeys: genesis.logKeys.map(\.vkey),
       pins: Dictionary(uniqueKeysWithValues: hsm.pinFiles.map { ($0.key.rawValue, $0.value) }),
@@ -236,36 +248,6 @@ struct GateService: Service {
       await gate.run()
     } onGracefulShutdown: {
       Task { await gate.stop() }
-    }
-  }
-}
-
-/// Releases holds whose time has come, each on the record.
-struct HoldSweeper: Service {
-  let gate: Gate<SQLiteStore>
-  let store: SQLiteStore
-  let ledger: LedgerModule<SQLiteUnit>
-  let time: any TimeSource
-  let logger: Logger
-
-  func run() async throws {
-    await cancelWhenGracefulShutdown {
-      while !Task.isCancelled {
-        do { try await sweep() } catch {
-          logger.warning("holds could not be released", metadata: ["error": "\(error)"])
-        }
-        try? await Task.sleep(for: .seconds(1))
-      }
-    }
-  }
-
-  private func sweep() async throws {
-    guard await gate.mode == .running else { return }
-    let now = time.now().milliseconds
-    for id in try await store.read({ unit in try unit.heldExpiring(atOrBefore: now, limit: 256) }) {
-      try await gate.record { unit, now in
-        try ledger.expire(id, at: now, in: &unit).map { EventRecord(kind: "hold.expired", content: $0) }
-      }
     }
   }
 }

@@ -19,6 +19,9 @@ struct DevelopmentDeployment {
   let random: any RandomSource
 
   static let environment = "development"
+  /// Browsers take every name below `localhost` for this machine. The parent signs people in, the child approves.
+  static let console = ConsoleIdentity(
+    host: "approve.trustcore.localhost", approvalID: "approve.trustcore.localhost", signInID: "trustcore.localhost")
 
   func make() async throws {
     let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
@@ -46,7 +49,7 @@ struct DevelopmentDeployment {
       origin: origin, trustDomain: trustDomain, environment: Self.environment, created: time.now(),
       rootFingerprint: try root.fingerprint, softwareDigest: try Self.softwareDigest(),
       logKeys: [try NoteVerifierKey(name: origin, publicKey: try custodian.publicKey(.logA).bytes)],
-      roster: [officer, owner])
+      roster: [officer, owner], console: Self.console)
     let encoded = try genesis.encoded()
     try state.write(encoded, to: state.genesis)
     try CheckpointSigner.createNew(headFile: state.headFile, origin: origin)

@@ -53,6 +53,7 @@ extension Leaf {
     switch self {
     case .genesis(let digest): return ["type": "genesis", "genesis_sha256": .string(Hex.encode(digest))]
     case .authorized(let value): return value.json(type: "authorized")
+    case .held(let value): return value.json(type: "held")
     case .denied(let value, let code, let refusal):
       var object = value.json(type: "denied")
       object["code"] = .string(code)

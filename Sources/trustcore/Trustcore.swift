@@ -4,7 +4,8 @@ import ArgumentParser
 struct Trustcore: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trustcore", abstract: "Drives a TrustCore deployment.",
-    discussion: "Example: trustcore log verify --state .trustcore", subcommands: [LogCommands.self])
+    discussion: "Example: trustcore log verify --state .trustcore",
+    subcommands: [LogCommands.self, ApprovalCommands.self])
 }
 
 struct LogCommands: ParsableCommand {

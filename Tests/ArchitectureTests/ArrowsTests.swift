@@ -20,26 +20,36 @@ struct ArrowsTests {
   /// DESIGN, "The house". What lies below a permitted module is permitted where MemberImportVisibility asks for it.
   static let rows: [Row] = {
     let judged: Set = ["Wire", "KeyHierarchy", "JOSE", "TransparencyLog", "AgentIdentity"]
-    let domains = judged.union(["Seal", "CommandGate", "Ledger"])
+    let carried = judged.union(["Seal", "Cosign"])
+    let domains = carried.union(["CommandGate", "Policy", "Ledger", "Consent", "Rails", "Payments"])
     return [
       Row("Wire"), Row("CP11Kit"), Row("CSecureMemory"),
       Row("SecretMemory", ["CSecureMemory"]),
       Row("PKCS11", ["CP11Kit", "SecretMemory"]),
       Row("KeyHierarchy", ["SecretMemory"]),
       Row("HSMCustody", ["PKCS11", "KeyHierarchy", "SecretMemory"]),
+      Row("COSE"),
       Row("JOSE", ["Wire", "KeyHierarchy"]),
       Row("TransparencyLog", ["Wire", "KeyHierarchy"]),
       Row("AgentIdentity", ["Wire", "JOSE", "KeyHierarchy"]),
-      Row("Seal", judged),
-      Row("CommandGate", judged.union(["Seal"])),
+      Row("Policy", ["Wire"]),
+      Row("Cosign", ["Wire", "COSE", "JOSE"]),
+      Row("Seal", judged.union(["Cosign"])),
+      Row("CommandGate", carried.union(["Policy"])),
       // Modules that carry commands out never import the gate; the daemon composes them.
-      Row("Ledger", judged.union(["Seal"])),
+      Row("Ledger", carried),
+      Row("Consent", carried),
+      Row("Rails", ["Wire"]),
+      // The one command that touches consent, ledger and rail together, and the policy that it is decided by.
+      Row("Payments", carried.union(["Policy", "Ledger", "Consent", "Rails"])),
       Row("StorageSQLite", domains),
-      Row("TrustCoreAPI", domains),
+      Row("WebConsole", ["Wire"]),
+      Row("TrustCoreAPI", domains.union(["WebConsole"])),
       Row("TrustCoreDaemon", domains.union(["StorageSQLite", "TrustCoreAPI", "HSMCustody", "PKCS11", "SecretMemory"])),
       Row("trustcored", ["TrustCoreDaemon", "Wire"]),
       // `log verify` reads a database offline, hence the storage and what judges a leaf; never gate, daemon or HSM.
-      Row("trustcore", ["TrustCoreAPI", "StorageSQLite", "Ledger", "Seal", "TransparencyLog", "Wire"]),
+      // `approvals show` renders what approvers read from the record itself, apart from the daemon.
+      Row("trustcore", ["TrustCoreAPI", "StorageSQLite", "Payments", "Ledger", "Seal", "TransparencyLog", "Wire"]),
     ]
   }()
 

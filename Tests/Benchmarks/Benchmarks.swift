@@ -2,15 +2,21 @@ import ArgumentParser
 import Foundation
 import Wire
 
-/// The measurements of `make bench`, each bounded in time and on loopback alone.
 @main
 struct Benchmarks: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures a release build; prints a table and writes it as JSON.")
+    abstract: "Measures a release build.", subcommands: [Measure.self, WriteNACHA.self, ReadNACHA.self],
+    defaultSubcommand: Measure.self)
+}
+
+/// The measurements of `make bench`, each bounded in time and on loopback alone.
+struct Measure: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measures; prints a table and writes it as JSON.")
 
   /// What can be measured by itself.
   enum Part: String, CaseIterable, ExpressibleByArgument {
-    case pkcs11, verification, storage, recovery, commands
+    case pkcs11, verification, webauthn, nacha, storage, recovery, commands
   }
 
   @Option(help: "The trustcored to measure.") var trustcored: String
@@ -26,10 +32,12 @@ struct Benchmarks: AsyncParsableCommand {
     // The PKCS#11 part first: SoftHSM reads its environment once, before threads do.
     for part in Part.allCases where only.isEmpty || only.contains(part) {
       let state = folder.appendingPathComponent(part.rawValue).path
-      Self.progress("measuring \(part.rawValue)")
+      Benchmarks.progress("measuring \(part.rawValue)")
       switch part {
       case .pkcs11: rows += try HSMSigning.measure(folder: state)
       case .verification: rows += try Verification.measure()
+      case .webauthn: rows += try WebAuthnVerification.measure()
+      case .nacha: rows += try NACHAFile.measure(folder: state)
       case .storage: rows += try await LogStorage.measure(folder: state)
       case .recovery: rows += try await Recovery.measure(trustcored: trustcored, state: state)
       case .commands: rows += try await SealedCommands.measure(trustcored: trustcored, state: state, seconds: seconds)
@@ -39,7 +47,27 @@ struct Benchmarks: AsyncParsableCommand {
     let json = JSONValue.array(rows.map(\.json)).canonical()
     try Data(json + [UInt8(ascii: "\n")]).write(to: URL(fileURLWithPath: output))
   }
+}
 
+/// What ``NACHAFile`` measures, in a process of its own.
+struct WriteNACHA: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "write-nacha", shouldDisplay: false)
+
+  @Argument var path: String
+
+  func run() throws { print(String(decoding: try NACHAFile.write(path).json.canonical(), as: UTF8.self)) }
+}
+
+/// The other half of it.
+struct ReadNACHA: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "read-nacha", shouldDisplay: false)
+
+  @Argument var path: String
+
+  func run() throws { print(String(decoding: try NACHAFile.read(path).json.canonical(), as: UTF8.self)) }
+}
+
+extension Benchmarks {
   /// Says on standard error what is under way.
   static func progress(_ what: String) { FileHandle.standardError.write(Data("\(what) ...\n".utf8)) }
 }

@@ -3,11 +3,16 @@ import Foundation
 /// What Linux says about another process.
 enum ProcessFigures {
   /// Resident memory.
-  static func residentMiB(_ pid: Int32) throws -> Double {
+  static func residentMiB(_ pid: Int32) throws -> Double { try memoryMiB(pid, "VmRSS") }
+
+  /// The most resident memory so far.
+  static func peakMiB(_ pid: Int32) throws -> Double { try memoryMiB(pid, "VmHWM") }
+
+  private static func memoryMiB(_ pid: Int32, _ name: String) throws -> Double {
     let text = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
-    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
     guard let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Double($0) }) else {
-      throw BenchmarkError("/proc/\(pid)/status has no VmRSS")
+      throw BenchmarkError("/proc/\(pid)/status has no \(name)")
     }
     return kilobytes / 1024
   }

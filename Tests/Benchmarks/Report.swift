@@ -22,6 +22,16 @@ struct Row: Sendable {
     self.init(name, value, unit, against, other, value / other, atLeast)
   }
 
+  /// A rate beside another that could not be measured, and why.
+  init(_ name: String, _ value: Double, _ unit: String, without peer: String, _ reason: String) {
+    self.init(name, value, unit, "\(peer): not measured: \(reason)", nil, nil, nil)
+  }
+
+  /// A time or a size beside another: the ratio says how many times as good it is.
+  init(_ name: String, _ value: Double, _ unit: String, beside other: Double, _ against: String) {
+    self.init(name, value, unit, against, other, other / value, nil)
+  }
+
   /// A figure that should reach a budget.
   init(_ name: String, _ value: Double, _ unit: String, least budget: Double) {
     self.init(name, value, unit, "budget", budget, value / budget, 1)

@@ -190,8 +190,8 @@ extension Receipt {
   @Test func eventsAreDurableWithTheirChange() async throws {
     let b = try await Bench.make()
     let index = try #require(
-      try await b.d.gate.record { _, now in
-        EventRecord(kind: "x.y", content: ["b": .integer(now.milliseconds), "a": 1])
+      try await b.d.gate.record { _, moment in
+        EventRecord(kind: "x.y", content: ["b": .integer(moment.time.milliseconds), "a": 1])
       })
     let content = try #require(b.image.content(leafIndex: index))
     #expect(String(decoding: content.content, as: UTF8.self).hasPrefix(#"{"a":1,"b":"#))

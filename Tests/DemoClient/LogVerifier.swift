@@ -8,7 +8,7 @@ import Wire
 
 /// Checks what the daemon says about its log, offline: from the log keys, and from what the client itself sent.
 public struct LogVerifier: Sendable {
-  private let keys: [NoteVerifierKey]
+  let keys: [NoteVerifierKey]
 
   /// Trusts the log keys of a `ready.json`.
   public init(_ ready: ReadyFile) throws { keys = try ready.logKeys.map { try NoteVerifierKey(vkey: $0) } }
@@ -35,7 +35,7 @@ public struct LogVerifier: Sendable {
 
   /// A receipt that was proven.
   public struct Receipt: Sendable {
-    /// Index of the authorised leaf.
+    /// Index of the leaf that records the decision.
     public let index: UInt64
     /// The leaf's bytes.
     public let leaf: [UInt8]
@@ -43,16 +43,19 @@ public struct LogVerifier: Sendable {
     public let checkpoint: VerifiedCheckpoint
   }
 
-  /// Proves the receipt in the answer to a command: the log signed a tree that holds an authorised leaf at this index,
-  /// and the leaf commits to the request as this client signed it, byte for byte.
+  /// Proves the receipt in the answer to a command: the log signed a tree that holds an authorised leaf, or one of a
+  /// command that is held, at this index, and the leaf commits to the request as this client signed it, byte for byte.
   /// - Parameters:
   ///   - answer: the answer to the command.
   ///   - request: the command as it was sent.
   ///   - party: who signed it.
   ///   - enrolment: index of the leaf that approved the party's key; 0 where genesis names it.
+  ///   - references: the leaves that the decision must rest on, in order.
+  ///   - isHeld: whether the command must be held rather than authorised.
   /// - Throws: what does not hold.
   public func receipt(
-    _ answer: Answer, to request: OutgoingRequest, by party: Party, enrolment: UInt64
+    _ answer: Answer, to request: OutgoingRequest, by party: Party, enrolment: UInt64,
+    references: [(role: String, index: UInt64)] = [], isHeld: Bool = false
   ) throws -> Receipt {
     guard let proofText = answer["receipt", "proof"]?.string,
       let leaf = answer["receipt", "leaf"]?.string.flatMap({ try? Base64.URL.decode($0) }),
@@ -60,21 +63,26 @@ public struct LogVerifier: Sendable {
     else { throw DemoError("the answer carries no receipt: \(answer.summary)") }
     let proof = try TLogProof(parsing: proofText)
     let checkpoint = try proof.verify(leafHash: .leaf(leaf), keys: keys)
-    guard case .authorized(let authorized) = try Leaf.decode(leaf).leaf else {
-      throw DemoError("leaf \(proof.index) is not of type authorized")
+    let decided: Leaf.Authorized
+    switch try Leaf.decode(leaf).leaf {
+    case .authorized(let value) where !isHeld: decided = value
+    case .held(let value) where isHeld: decided = value
+    default: throw DemoError("leaf \(proof.index) is not of type \(isHeld ? "held" : "authorized")")
     }
     guard answer["leaf_index"]?.integer == Int64(proof.index),
-      answer["command_id"]?.string == authorized.command.description
+      answer["command_id"]?.string == decided.command.description
     else { throw DemoError("the receipt is of another command than the answer") }
-    let content = Self.evidence(of: request, by: party, enrolment: enrolment)
-    guard authorized.commitment == SaltedContent(salt: salt, content: content).commitment else {
+    let content = Self.evidence(of: request, by: party, enrolment: enrolment, references)
+    guard decided.commitment == SaltedContent(salt: salt, content: content).commitment else {
       throw DemoError("leaf \(proof.index) commits to something else than the request that was sent")
     }
     return Receipt(index: proof.index, leaf: leaf, checkpoint: checkpoint)
   }
 
   /// The evidence that a command's leaf commits to, put together from the request alone (`docs/leaf-format.md`).
-  private static func evidence(of request: OutgoingRequest, by party: Party, enrolment: UInt64) -> [UInt8] {
+  private static func evidence(
+    of request: OutgoingRequest, by party: Party, enrolment: UInt64, _ references: [(role: String, index: UInt64)]
+  ) -> [UInt8] {
     func value(_ name: String) -> String { request.headers.first { $0.name.lowercased() == name }?.value ?? "" }
     let fields = SignaturePolicy.commandComponents.filter { !$0.hasPrefix("@") }
       .map { RequestRecord.Field(name: $0, value: value($0)) }
@@ -82,8 +90,18 @@ public struct LogVerifier: Sendable {
       method: request.method, targetURI: party.api + request.path, fields: fields,
       signatureInput: value("signature-input"), signature: value("signature"), body: request.body)
     return CommandEvidence(
-      request: record, principal: party.id, key: party.key.publicJWK.bareJSON.canonical(), enrolmentIndex: enrolment
+      request: record, principal: party.id, key: party.key.publicJWK.bareJSON.canonical(), enrolmentIndex: enrolment,
+      references: references.map { CommandEvidence.Reference($0.role, $0.index) }
     ).encoded
+  }
+}
+
+extension OutgoingRequest {
+  /// What an approval of this request names: SHA-256 over method, target and body (`docs/leaf-format.md`).
+  public func commandDigest(api: String) -> [UInt8] {
+    RequestRecord(
+      method: method, targetURI: api + path, fields: [], signatureInput: "", signature: "", body: body
+    ).commandDigest
   }
 }
 

@@ -161,16 +161,24 @@ public final class Party: Sendable {
 
   // MARK: - Reads
 
-  /// A read with access token and DPoP proof.
-  public func read(_ path: String, token: String, proofID: String? = nil) throws -> OutgoingRequest {
+  /// A request without signature, with access token and DPoP proof.
+  public func read(
+    _ path: String, token: String, proofID: String? = nil, method: String = "GET", body: [UInt8] = []
+  ) throws -> OutgoingRequest {
     let proof = try DPoPProof.make(
-      key: key, method: "GET", uri: api + path, id: proofID ?? fresh(), issuedAt: time.now(), accessToken: token)
-    return OutgoingRequest(
-      "GET", path, headers: [HTTPMessage.Field("Authorization", "DPoP " + token), HTTPMessage.Field("DPoP", proof)])
+      key: key, method: method, uri: api + path, id: proofID ?? fresh(), issuedAt: time.now(), accessToken: token)
+    var headers = [HTTPMessage.Field("Authorization", "DPoP " + token), HTTPMessage.Field("DPoP", proof)]
+    if !body.isEmpty { headers.append(HTTPMessage.Field("Content-Type", "application/json")) }
+    return OutgoingRequest(method, path, headers: headers, body: body)
   }
 
   /// Reads a route that needs a DPoP-bound access token.
   public func get(_ client: TrustCoreClient, _ path: String) async throws -> Answer {
     try await client.send(try read(path, token: try await token(client)))
+  }
+
+  /// Asks a route that takes a body and changes nothing.
+  public func post(_ client: TrustCoreClient, _ path: String, _ body: JSONValue) async throws -> Answer {
+    try await client.send(try read(path, token: try await token(client), method: "POST", body: body.canonical()))
   }
 }

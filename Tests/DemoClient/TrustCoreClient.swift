@@ -1,5 +1,6 @@
 public import AgentIdentity
 import AsyncHTTPClient
+import Crypto
 import NIOCore
 import NIOHTTP1
 import NIOSSL
@@ -49,6 +50,9 @@ public struct Answer: Sendable {
 
   /// The content as text.
   public var text: String { String(decoding: body, as: UTF8.self) }
+
+  /// SHA-256 of the content, in hex.
+  public var sha256: String { Hex.encode(Array(SHA256.hash(data: body))) }
 
   /// A problem's code.
   public var code: String? { json?.object?["code"]?.string }

@@ -8,10 +8,12 @@ struct Audit {
   let status: Int32
   private let report: JSONObject
 
-  /// Verifies a database against a genesis, both as files.
-  init(_ stage: Stage, database: String, genesis: String) throws {
+  /// Verifies a database against a genesis, both as files, and follows the receipt of a command where one is named.
+  init(_ stage: Stage, database: String, genesis: String, receipt: String? = nil) throws {
     let result = try Tool.run(
-      stage.trustcore, ["log", "verify", "--json", "--database", database, "--genesis", genesis])
+      stage.trustcore,
+      ["log", "verify", "--json", "--database", database, "--genesis", genesis]
+        + (receipt.map { ["--receipt", $0] } ?? []))
     status = result.status
     guard let report = try? JSONValue(parsing: Array(result.output.utf8)).object else {
       throw Deviation("trustcore log verify", expected: "a report", actual: "status \(result.status), \(result.output)")
@@ -23,6 +25,15 @@ struct Audit {
   var findings: [String] {
     (report["findings"]?.array ?? []).map { finding in
       "\(finding.object?["place"]?.string ?? ""): \(finding.object?["sentence"]?.string ?? "")"
+    }
+  }
+
+  /// The links of the receipt.
+  var chain: [(name: String, leaf: Int64?, sentence: String)] {
+    (report["chain"]?.array ?? []).map { link in
+      (
+        link.object?["name"]?.string ?? "", link.object?["leaf"]?.integer, link.object?["sentence"]?.string ?? ""
+      )
     }
   }
 

@@ -4,18 +4,18 @@ import TransparencyLog
 import TrustCoreAPI
 import Wire
 
-/// Step 5: the record is proven offline; a flipped byte and a rolled-back database are found.
+/// Step 9: the record is proven offline; a flipped byte and a rolled-back database are found.
 enum AuditStep {
   static func run(_ stage: Stage) async {
     let say = stage.narrator
-    say.heading("5  The record holds, or says where it does not")
+    say.heading("9  The record holds, or says where it does not")
 
     let older = DatabaseFiles(path: stage.scratch + "/older.sqlite")
     let newest = DatabaseFiles(path: stage.scratch + "/newest.sqlite")
     var marked: (leaf: [UInt8], index: UInt64, body: [UInt8])?
 
     await stage.item(
-      "5.1", "trustcore log verify proves the record",
+      "9.1", "trustcore log verify proves the record",
       "Offline, from genesis.json alone: every leaf, receipt, chain of evidence and balance is derived again."
     ) {
       // A command whose bytes the next lines look for.
@@ -35,20 +35,52 @@ enum AuditStep {
       say.value("receipts", "\(audit.count("receipts"))")
       say.value("evidence chains", "\(audit.count("evidence_chains"))")
       say.value("denied commands", "\(audit.count("denied"))")
+      for name in ["held", "credentials", "consents", "payments", "approvals", "files"] {
+        let count = audit.count(name)
+        guard count > 0 else { throw Deviation(name, expected: "some", actual: count) }
+        say.value(name, "\(count)")
+      }
       return .done("sound: " + audit.proven)
     }
 
+    await stage.item(
+      "9.2", "the payment of step 7, link by link",
+      "The same program follows one receipt offline: agent key, consent, policy, approval, seal, posting, bank file."
+    ) {
+      let audit = try Self.audit(stage, older, receipt: try stage.named("held payment"))
+      try audit.demandSound()
+      for (name, leaf, sentence) in audit.chain {
+        say.value(name, (leaf.map { "leaf \($0), " } ?? "") + sentence)
+      }
+      let names = audit.chain.map(\.name)
+      let needed = [
+        "request", "key", "consent", "policy", "approval", "credential", "invitation", "seal", "posting", "file",
+      ]
+      guard needed.allSatisfy(names.contains) else {
+        throw Deviation("links", expected: needed, actual: names)
+      }
+      return .done("\(names.count) links")
+    }
+
     for (number, what, story) in [
-      ("5.2", "leaf", "One bit of the newest transfer's leaf, in a copy of the database."),
-      ("5.3", "request", "One bit of the amount in the request that was kept as evidence: 23.00 becomes 33.00."),
+      ("9.3", "a leaf", "One bit of the newest transfer's leaf, in a copy of the database."),
+      ("9.4", "a request", "One bit of the amount in the request that was kept as evidence: 23.00 becomes 33.00."),
+      ("9.5", "an approval", "One bit of what Ada's hardware key signed in step 7."),
     ] {
-      await stage.item(number, "one flipped byte in a \(what) is found", story) {
+      await stage.item(number, "one flipped byte in \(what) is found", story) {
         guard let marked else { throw NotReached(missing: "the marked transfer") }
         let copy = DatabaseFiles(path: stage.scratch + "/flipped.sqlite")
         try copy.replace(with: older)
-        let (needle, place) =
-          what == "leaf"
-          ? (marked.leaf, marked.leaf.count / 2) : (marked.body, try offset(of: "23.00", in: marked.body))
+        let (needle, place, index) =
+          switch what {
+          case "a leaf": (marked.leaf, marked.leaf.count / 2, marked.index)
+          case "a request": (marked.body, try offset(of: "23.00", in: marked.body), marked.index)
+          default:
+            (
+              Array(try stage.named("approval body").utf8), 40,
+              stage.enrolments[try stage.named("approval command")] ?? 0
+            )
+          }
         for offset in try copy.offsets(of: needle) {
           try copy.flip(at: offset + place)
           let audit = try audit(stage, copy)
@@ -59,9 +91,9 @@ enum AuditStep {
           }
           say.value("byte", "\(offset + place)")
           try expect("exit code", audit.status, 65)
-          guard let finding = audit.findings.first(where: { $0.hasPrefix("leaf \(marked.index):") }) else {
+          guard let finding = audit.findings.first(where: { $0.hasPrefix("leaf \(index):") }) else {
             throw Deviation(
-              "finding", expected: "one at leaf \(marked.index)", actual: audit.findings.joined(separator: "; "))
+              "finding", expected: "one at leaf \(index)", actual: audit.findings.joined(separator: "; "))
           }
           return .done("at \(finding)")
         }
@@ -70,8 +102,8 @@ enum AuditStep {
     }
 
     await stage.item(
-      "5.4", "an older database is put back",
-      "After more commands, the copy of 5.1 is restored: it forgets what was signed since. The signer's own file does not."
+      "9.6", "an older database is put back",
+      "After more commands, the copy of 9.1 is restored: it forgets what was signed since. The signer's own file does not."
     ) {
       try await stage.start()
       let body = try stage.transfer(100)
@@ -97,14 +129,14 @@ enum AuditStep {
     }
 
     await stage.refusal(
-      "5.5", "command on the older database", "Nothing is recorded on a history that is shorter than the signed one.",
+      "9.7", "command on the older database", "Nothing is recorded on a history that is shorter than the signed one.",
       503, "log_read_only"
     ) {
       try await stage.party("P-256").submit(try stage.client, "/v1/ledger/transfers", try stage.transfer(100))
     }
 
     await stage.item(
-      "5.6", "the newest database goes on", "With what the signer knows of, commands are taken again."
+      "9.8", "the newest database goes on", "With what the signer knows of, commands are taken again."
     ) {
       try await stage.stop()
       try database(stage).replace(with: newest)
@@ -121,8 +153,8 @@ enum AuditStep {
     DatabaseFiles(path: try stage.deployment.ready["database"] ?? "")
   }
 
-  static func audit(_ stage: Stage, _ files: DatabaseFiles) throws -> Audit {
-    try Audit(stage, database: files.path, genesis: try stage.deployment.ready["genesis"] ?? "")
+  static func audit(_ stage: Stage, _ files: DatabaseFiles, receipt: String? = nil) throws -> Audit {
+    try Audit(stage, database: files.path, genesis: try stage.deployment.ready["genesis"] ?? "", receipt: receipt)
   }
 
   private static func offset(of text: String, in body: [UInt8]) throws -> Int {

@@ -21,13 +21,20 @@ struct DemoDriver: AsyncParsableCommand {
   var state: String?
 
   @Option(help: "How many steps to run, from the first on: each builds on those before it.")
-  var steps = 6
+  var steps = Self.all.count
+
+  private static let all: [@Sendable (Stage) async -> Void] = [
+    StartStep.run, EnrolmentStep.run, MoneyStep.run, RefusalStep.run, PeopleStep.run, ConsentStep.run,
+    ApprovalStep.run, PaymentRefusalStep.run, AuditStep.run, CrashStep.run,
+  ]
 
   func validate() throws {
     for path in [trustcored, trustcore] where !FileManager.default.isExecutableFile(atPath: path) {
       throw ValidationError("\(path) is no executable; build it first.")
     }
-    guard (1...6).contains(steps) else { throw ValidationError("--steps takes a number from 1 to 6.") }
+    guard (1...Self.all.count).contains(steps) else {
+      throw ValidationError("--steps takes a number from 1 to \(Self.all.count).")
+    }
     if let state, let content = try? FileManager.default.contentsOfDirectory(atPath: state), !content.isEmpty {
       throw ValidationError("\(state) is not empty; the job starts on an empty folder.")
     }
@@ -47,10 +54,7 @@ struct DemoDriver: AsyncParsableCommand {
     let began = clock.now
     stage.narrator.line("TrustCore: a signed command moves money, on the record, end to end")
     stage.narrator.line("State in \(folder)" + (state == nil ? ", removed at the end." : "."))
-    let all: [(Stage) async -> Void] = [
-      StartStep.run, EnrolmentStep.run, MoneyStep.run, RefusalStep.run, AuditStep.run, CrashStep.run,
-    ]
-    for step in all.prefix(steps) { await step(stage) }
+    for step in Self.all.prefix(steps) { await step(stage) }
     try await Interruption.yield()
     await stage.end()
     stage.narrator.summary(clock.now - began)

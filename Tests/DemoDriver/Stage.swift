@@ -36,9 +36,12 @@ final class Stage {
 
   private var started: (client: TrustCoreClient, deployment: Deployment, log: LogVerifier)?
   private var parties: [String: Party] = [:]
+  private var people: [String: Person] = [:]
   private var names: [String: String] = [:]
-  /// Index of the leaf that approved a party's key, by id.
+  /// Index of the leaf that approved a party's key, by id; of the leaf that put a consent's version in force, by name.
   var enrolments: [String: UInt64] = [:]
+  /// The bank at the other end, with what it remembers.
+  var bank: SandboxBank?
 
   init(trustcored: String, trustcore: String, state: String, scratch: String) {
     self.trustcore = trustcore
@@ -92,6 +95,14 @@ final class Stage {
   }
 
   func setParty(_ name: String, _ party: Party) { parties[name] = party }
+
+  /// Someone with a hardware key.
+  func person(_ name: String) throws -> Person {
+    guard let person = people[name] else { throw NotReached(missing: "the hardware key of \(name)") }
+    return person
+  }
+
+  func setPerson(_ name: String, _ person: Person) { people[name] = person }
 
   /// An identifier, or another text, that an earlier line left.
   func named(_ name: String) throws -> String {
@@ -165,9 +176,9 @@ final class Stage {
   }
 
   /// Balance and available amount of an account in minor units of a currency with two digits.
-  func account(_ name: String) async throws -> (balance: Int, available: Int) {
+  func account(_ name: String, as reader: Party? = nil) async throws -> (balance: Int, available: Int) {
     let answer = try demand(
-      200, "the account", try await (try owner).get(try client, "/v1/ledger/accounts/\(try named(name))"))
+      200, "the account", try await (reader ?? owner).get(try client, "/v1/ledger/accounts/\(try named(name))"))
     func minor(_ member: String) throws -> Int {
       guard let text = answer[member]?.string, text.contains("."), let units = Int(text.filter { $0 != "." }) else {
         throw Deviation(member, expected: "an amount with two decimals", actual: answer.text)

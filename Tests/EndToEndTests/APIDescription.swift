@@ -20,8 +20,19 @@ final class APIDescription: Sendable {
     var bodySchema: JSONValue? {
       object["requestBody"]?.object?["content"]?.object?.members.first?.value.object?["schema"]
     }
-    /// The name of the one security scheme; nil for open operations and for those whose body is the proof.
-    var security: String? { object["security"]?.array?.first?.object?.members.first?.name }
+    /// The names of the security schemes, each of which will do; none for open operations and for those whose body is
+    /// the proof.
+    var schemes: [String] { (object["security"]?.array ?? []).compactMap { $0.object?.members.first?.name } }
+    /// The scheme that these tests use: a client's where there are several.
+    var security: String? { schemes.last }
+    /// The media type of an answer with a status.
+    func contentType(_ status: Int) -> String? {
+      object["responses"]?.object?[String(status)]?.object?["content"]?.object?.members.first?.name
+    }
+    /// Whether a request is signed (RFC 9421).
+    var isSigned: Bool {
+      (object["parameters"]?.array ?? []).contains { $0.object?["name"] == "Signature" }
+    }
     /// The last segment takes all that remains of a path.
     var takesRest: Bool { path.hasSuffix("{path}") }
   }
@@ -85,12 +96,17 @@ final class APIDescription: Sendable {
       operation.statuses.contains(answer.status), "\(what), which \(operation.id) does not declare",
       sourceLocation: location)
     #expect(answer.status != 500, "\(what): \(answer.text)", sourceLocation: location)
+    let type = (answer.header("content-type") ?? "").prefix { $0 != ";" }
+    // A page says what is wrong to a person.
+    if answer.status >= 300, operation.contentType(answer.status) == "text/html" {
+      #expect(type == "text/html", "\(what): \(type)", sourceLocation: location)
+      return
+    }
     guard answer.status < 300 else {
       if request.method != "HEAD" { Self.problem(answer, what, schemas, at: location) }
       return
     }
     let content = operation.object["responses"]?.object?[String(answer.status)]?.object?["content"]?.object
-    let type = (answer.header("content-type") ?? "").prefix { $0 != ";" }
     #expect(content?.members.first?.name == String(type), "\(what): \(type)", sourceLocation: location)
     guard request.method != "HEAD", type == "application/json",
       let schema = content?.members.first?.value.object?["schema"]

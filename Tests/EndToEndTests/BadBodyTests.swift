@@ -8,58 +8,6 @@ extension EndToEndTests {
   /// Bad bodies to every route that takes one, made from a good one: what the description's schema refuses, and what no
   /// JSON text may be. Nothing of it may change an account or the log.
   @Suite(.serialized) struct BadBodies {
-    /// A good body of each operation that takes one, with the path that it goes to.
-    static func good(_ fixture: Fixture) async throws -> [String: (path: String, body: JSONValue)] {
-      let entries = JSONValue.array(Transfer.entries(from: fixture.account, to: fixture.other, "1.00"))
-      let hold = try await fixture.submit("/v1/ledger/holds", ["entries": entries, "expires_in": 3600])
-      let id = try #require(hold["result", "hold"]?.string)
-      let pending = try await fixture.deployment.enrol(
-        try fixture.deployment.newKey(.ed25519), name: "stays pending", fixture.client)
-      let command = try #require(hold["command_id"]?.string)
-      let receipt = try await fixture.read("/v1/receipts/\(command)")
-      let key = try fixture.deployment.newKey(.p256)
-      return [
-        "approveAgent": ("/v1/agents/\(pending.id)/approve", ["thumbprint": .string(pending.thumbprint)]),
-        "revokeAgent": ("/v1/agents/\(pending.id)/revoke", ["reason": "a test"]),
-        "openAccount": ("/v1/ledger/accounts", ["currency": "EUR", "kind": "customer", "overdraft_limit": "0.00"]),
-        "transfer": ("/v1/ledger/transfers", ["entries": entries, "memo": "a test"]),
-        "authorizeHold": ("/v1/ledger/holds", ["entries": entries, "expires_in": 60, "memo": "a test"]),
-        "captureHold": ("/v1/ledger/holds/\(id)/capture", ["amount": 100]),
-        "voidHold": ("/v1/ledger/holds/\(id)/void", [:]),
-        "presentSeal": ("/v1/ledger/sealed-commands", try #require(receipt["seal"])),
-        "registerClient": (
-          "/oauth/register",
-          [
-            "client_name": "never", "jwks": ["keys": [key.publicJWK.bareJSON]],
-            "token_endpoint_auth_method": "private_key_jwt", "grant_types": ["client_credentials"],
-          ]
-        ),
-      ]
-    }
-
-    /// A request with a body of any bytes whose sender is all right.
-    static func request(_ operation: APIDescription.Operation, _ path: String, _ body: [UInt8], _ fixture: Fixture)
-      async throws
-      -> OutgoingRequest
-    {
-      switch operation.security {
-      case "dpopToken":
-        let party =
-          path.hasPrefix("/v1/agents") || operation.id == "openAccount" ? fixture.deployment.owner : fixture.agent
-        return try party.command(path, body, token: try await party.token(fixture.client))
-      case "initialAccessToken":
-        return OutgoingRequest(
-          "POST", path,
-          headers: [
-            HTTPMessage.Field("Content-Type", "application/json"),
-            HTTPMessage.Field("Authorization", "Bearer " + fixture.deployment.registrationToken),
-          ], body: body)
-      default:
-        return OutgoingRequest(
-          "POST", path, headers: [HTTPMessage.Field("Content-Type", "application/json")], body: body)
-      }
-    }
-
     private static func nested(_ depth: Int) -> String {
       String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
     }
@@ -133,14 +81,14 @@ extension EndToEndTests {
 
     @Test func whatIsNoGoodJSONIsRefused() async throws {
       let fixture = try await Fixture.shared
-      let good = try await Self.good(fixture)
+      let good = try await GoodBody.all(fixture)
       try await fixture.warm()
       let before = try await fixture.standing()
       var count = 0
       for operation in fixture.description.operations where operation.bodyType == "application/json" {
-        let (path, body) = try #require(good[operation.id], "\(operation.id) has no good body here: add one")
-        for (name, bytes) in Self.texts(body) {
-          let answer = try await fixture.send(try await Self.request(operation, path, bytes, fixture))
+        let good = try #require(good[operation.id], "\(operation.id) has no good body: add one")
+        for (name, bytes) in Self.texts(good.body) {
+          let answer = try await fixture.send(try await good.request(bytes, fixture))
           count += 1
           #expect((400..<500).contains(answer.status), "\(operation.id), \(name): \(answer.summary)")
           if name == "member twice" || name == "another member twice" {
@@ -156,13 +104,14 @@ extension EndToEndTests {
 
     @Test func whatTheSchemaRefusesTheServerRefuses() async throws {
       let fixture = try await Fixture.shared
-      let good = try await Self.good(fixture)
+      let good = try await GoodBody.all(fixture)
       try await fixture.warm()
       let before = try await fixture.standing()
       var (count, allowed) = (0, 0)
       var denied: [Int64] = []
       for operation in fixture.description.operations where operation.bodyType == "application/json" {
-        let (path, body) = try #require(good[operation.id])
+        let good = try #require(good[operation.id])
+        let body = good.body
         let schema = try #require(operation.bodySchema)
         #expect(fixture.description.schemas.faults(of: body, in: schema).isEmpty, "\(operation.id)")
         for changed in Self.mutations(body) {
@@ -170,7 +119,7 @@ extension EndToEndTests {
             allowed += 1
             continue
           }
-          let answer = try await fixture.send(try await Self.request(operation, path, changed.canonical(), fixture))
+          let answer = try await fixture.send(try await good.request(changed.canonical(), fixture))
           count += 1
           if let index = answer["leaf_index"]?.integer { denied.append(index) }
           #expect(
@@ -185,12 +134,97 @@ extension EndToEndTests {
       #expect(try await fixture.standing() == .init(accounts: before.accounts, size: before.size + Int64(denied.count)))
     }
 
+    /// What a browser writes and nobody reads (WebAuthn Level 3 section 5.1): its change changes nothing.
+    private static let passedOver: Set = [
+      "authenticatorAttachment", "clientExtensionResults", "transports", "publicKeyAlgorithm", "unknown",
+    ]
+
+    /// A ceremony's answer without what nobody reads.
+    private static func essence(_ value: JSONValue, in place: String = "") -> JSONValue {
+      guard let object = value.object else { return value }
+      var kept = JSONObject()
+      for member in object where place.isEmpty || !passedOver.contains(member.name) {
+        // A registration repeats its authenticator data.
+        if member.name == "authenticatorData", object["attestationObject"] != nil { continue }
+        kept[member.name] =
+          ["approval", "consent"].contains(member.name) && object["assertion"] != nil
+          ? member.value : essence(member.value, in: member.name)
+      }
+      return .object(kept)
+    }
+
+    /// Whether an assertion differs in nothing but that it names no person, which it need not.
+    private static func onlyLacksHandle(_ assertion: JSONValue?) -> Bool {
+      guard let response = assertion?.object?["response"]?.object, response["signature"] != nil else { return false }
+      return response["userHandle"] == nil || response["userHandle"] == .null
+    }
+
+    /// Each part of a ceremony's answer replaced by what it is not: refused, with nothing on the record; and the good
+    /// one still counts afterwards.
+    @Test func garbageInCeremoniesIsRefused() async throws {
+      let fixture = try await Fixture.shared
+      let all = try await GoodBody.all(fixture)
+      try await fixture.warm()
+      let before = try await fixture.standing()
+      var count = 0
+      func refuse(_ changed: JSONValue, _ good: GoodBody) async throws {
+        let answer = try await fixture.send(try await good.request(changed.canonical(), fixture))
+        count += 1
+        let text = String(decoding: changed.canonical(), as: UTF8.self).prefix(300)
+        #expect((400..<500).contains(answer.status), "\(good.path): \(text): \(answer.summary)")
+        #expect(answer["leaf_index"] == nil, "\(good.path): \(text): \(answer.summary)")
+      }
+      for id in ["decide", "giveConsent", "amendConsent"] {
+        let good = try #require(all[id])
+        for changed in Self.mutations(good.body) where Self.essence(changed, in: id) != Self.essence(good.body, in: id)
+        {
+          if Self.onlyLacksHandle(changed.object?["assertion"]) { continue }
+          try await refuse(changed, good)
+        }
+      }
+      // These use their challenge up with each attempt, so each gets a new one.
+      let person = try Person("Carol", fixture.deployment.ready)
+      let token = try await fixture.invitation()
+      try await fixture.warm()
+      let invited = try await fixture.standing()
+      let enrol = GoodBody("/v1/enrolments", [:], .bearer(token))
+      func registration() async throws -> JSONValue {
+        let options = try await fixture.post("/v1/enrolments/options", [:], bearer: token)
+        return ["approval": try person.make(try #require(options["approval"]))]
+      }
+      func signIn() async throws -> JSONValue {
+        try fixture.treasury.bob.person.tap(try #require(try await fixture.post("/v1/sessions/options", [:]).json))
+      }
+      for (good, fresh) in [(enrol, registration), (GoodBody("/v1/sessions", [:]), signIn)] {
+        for index in Self.mutations(try await fresh()).indices {
+          let base = try await fresh()
+          let changed = Self.mutations(base)[index]
+          guard Self.essence(changed, in: "x") != Self.essence(base, in: "x") else { continue }
+          if Self.onlyLacksHandle(changed) { continue }
+          try await refuse(changed, good)
+        }
+      }
+      #expect(try await fixture.standing() == invited)
+      #expect(invited.accounts == before.accounts)
+      for id in ["decide", "giveConsent"] {
+        let good = try #require(all[id])
+        let answer = try await fixture.send(try await good.request(good.body.canonical(), fixture))
+        #expect([200, 201].contains(answer.status), "\(id): \(answer.text)")
+      }
+      #expect(
+        try await fixture.send(try await enrol.request(try await registration().canonical(), fixture)).status == 201)
+      #expect(try await fixture.post("/v1/sessions", try await signIn()).status == 200)
+      print("routes: \(count) ceremonies with garbage in them were refused")
+    }
+
     /// Numbers that are equal to integers, and are not written as integers.
     @Test func countersAreIntegersWithoutFractionAndExponent() async throws {
       let fixture = try await Fixture.shared
+      let good = try await GoodBody.all(fixture)
       try await fixture.warm()
       let before = try await fixture.standing()
       let (from, to) = (fixture.account, fixture.other)
+      let payment = fixture.payment("1.00", seconds: 60).canonical()
       for number in [
         "1.0", "1e0", "1E2", "100e-2", "1.50", "-0", "9007199254740993", "1e400", "0x10", "01", "+1", "Infinity",
       ] {
@@ -205,9 +239,17 @@ extension EndToEndTests {
             #"{"entries":[\#(entries.replacing("\"amount\":\(number)", with: "\"amount\":1"))],"expires_in":\#(number)}"#
           ),
           ("openAccount", "/v1/ledger/accounts", #"{"currency":"EUR","overdraft_limit":\#(number)}"#),
+          (
+            "authorizePayment", "/v1/payments/authorize",
+            String(decoding: payment, as: UTF8.self).replacing("\"1.00\"", with: number)
+          ),
+          (
+            "authorizePayment", "/v1/payments/authorize",
+            String(decoding: payment, as: UTF8.self).replacing("\"expires_in\":60", with: "\"expires_in\":\(number)")
+          ), ("answerACH", "/v1/rails/ach/answers", #"{"accepted_file":\#(number)}"#),
         ] where !(id == "openAccount" && number == "-0") {
-          let operation = try fixture.description.operation(id)
-          let answer = try await fixture.send(try await Self.request(operation, path, Array(text.utf8), fixture))
+          let good = try #require(good[id])
+          let answer = try await fixture.send(try await good.request(Array(text.utf8), to: path, fixture))
           #expect([400, 422].contains(answer.status), "\(id) \(number): \(answer.summary)")
         }
       }
@@ -239,14 +281,14 @@ extension EndToEndTests {
 
     @Test func otherMediaTypesAreRefused() async throws {
       let fixture = try await Fixture.shared
-      let good = try await Self.good(fixture)
+      let good = try await GoodBody.all(fixture)
       try await fixture.warm()
       let before = try await fixture.standing()
       for operation in fixture.description.operations {
         guard let wanted = operation.bodyType else { continue }
         var request: OutgoingRequest
-        if let (path, body) = good[operation.id] {
-          request = try await Self.request(operation, path, body.canonical(), fixture)
+        if let good = good[operation.id] {
+          request = try await good.request(good.body.canonical(), fixture)
         } else {
           request = try fixture.agent.tokenRequest()
         }
@@ -266,7 +308,7 @@ extension EndToEndTests {
     /// One byte above a route's limit is refused before anything else is looked at; at the limit the body is read.
     @Test func bodiesHaveALimit() async throws {
       let fixture = try await Fixture.shared
-      let good = try await Self.good(fixture)
+      let good = try await GoodBody.all(fixture)
       try await fixture.warm()
       let before = try await fixture.standing()
       for operation in fixture.description.operations {

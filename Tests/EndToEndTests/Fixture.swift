@@ -20,6 +20,8 @@ struct Fixture: Sendable {
   let account: String
   /// Another one, empty at first.
   let other: String
+  /// People, a consent and a rail.
+  let treasury: Treasury
 
   private static let running = Task { try await Fixture(state: Built.fresh("shared")) }
 
@@ -40,6 +42,7 @@ struct Fixture: Sendable {
     other = try await Self.open(deployment.owner, ["currency": "EUR"], client)
     let funding = Transfer.body(from: bank, to: account, "10000.00")
     try #require(try await deployment.officer.submit(client, "/v1/ledger/transfers", funding).status == 201)
+    treasury = try await Treasury(deployment, client)
   }
 
   private static func open(_ party: Party, _ body: JSONValue, _ client: TrustCoreClient) async throws -> String {
@@ -82,15 +85,22 @@ struct Fixture: Sendable {
     return try await send(try party.command(path, body, token: try await party.token(client), options), at: location)
   }
 
-  /// What must not change when a request is refused before anything is decided: accounts and the log.
+  /// What must not change when a request is refused before anything is decided: accounts, consents, payments that wait,
+  /// and the log.
   func standing() async throws -> Standing {
     let accounts = try await read("/v1/ledger/accounts", as: deployment.owner)
     let bank = try await read("/v1/ledger/accounts/\(bank)", as: deployment.officer)
+    let settlement = try await read("/v1/ledger/accounts/\(treasury.settlement)", as: deployment.officer)
+    let consents = try await read("/v1/consents", as: deployment.owner)
+    let waiting = try await get("/v1/approvals", as: treasury.bob)
     let status = try await get("/v1/status", bearer: deployment.auditorToken)
-    return Standing(accounts: [accounts.text, bank.text], size: try #require(status["log_size"]?.integer))
+    try #require([accounts, bank, settlement, consents, waiting].allSatisfy { $0.status == 200 })
+    return Standing(
+      accounts: [accounts, bank, settlement, consents, waiting].map(\.text),
+      size: try #require(status["log_size"]?.integer))
   }
 
-  /// Accounts and log.
+  /// Accounts, consents and payments that wait, and the log.
   struct Standing: Equatable {
     let accounts: [String]
     let size: Int64
@@ -103,7 +113,9 @@ struct Fixture: Sendable {
 
   /// Tokens of everyone are fetched, so that fetching them does not grow the log later.
   func warm() async throws {
-    for party in [agent, deployment.owner, deployment.officer] { _ = try await party.token(client) }
+    for party in [agent, deployment.owner, deployment.officer, treasury.agent, treasury.bank] {
+      _ = try await party.token(client)
+    }
     // A token leaves before its leaf is sealed, and an answer before the leaf of its outcome is.
     let transfer = try await submit("/v1/ledger/transfers", Transfer.body(from: account, to: other, "0.01"))
     try await sealed(try #require(transfer["outcome_leaf_index"]?.integer))
@@ -112,14 +124,14 @@ struct Fixture: Sendable {
 
 /// Bodies of transfers.
 enum Transfer {
-  static func body(from: String, to: String, _ amount: String) -> JSONValue {
-    ["entries": .array(entries(from: from, to: to, amount))]
+  static func body(from: String, to: String, _ amount: String, currency: String = "EUR") -> JSONValue {
+    ["entries": .array(entries(from: from, to: to, amount, currency: currency))]
   }
 
-  static func entries(from: String, to: String, _ amount: String) -> [JSONValue] {
+  static func entries(from: String, to: String, _ amount: String, currency: String = "EUR") -> [JSONValue] {
     [
-      ["account": .string(from), "side": "debit", "amount": .string(amount), "currency": "EUR"],
-      ["account": .string(to), "side": "credit", "amount": .string(amount), "currency": "EUR"],
+      ["account": .string(from), "side": "debit", "amount": .string(amount), "currency": .string(currency)],
+      ["account": .string(to), "side": "credit", "amount": .string(amount), "currency": .string(currency)],
     ]
   }
 }

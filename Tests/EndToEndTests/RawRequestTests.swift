@@ -40,7 +40,10 @@ extension EndToEndTests {
         "..", "%2e%2e", "%00", "%", "%zz", "%C3%28", "a%2Fb", String(repeating: "x", count: 15_000), "\u{e9}", "'",
         "%27%20OR%201=1",
       ] {
-        for path in ["/v1/ledger/accounts/\(id)", "/v1/ledger/holds/\(id)", "/v1/receipts/\(id)", "/v1/agents/\(id)"] {
+        for path in [
+          "/v1/ledger/accounts/\(id)", "/v1/ledger/holds/\(id)", "/v1/receipts/\(id)", "/v1/agents/\(id)",
+          "/v1/consents/\(id)", "/v1/payments/\(id)", "/v1/approvals/\(id)", "/v1/rails/ach/files/\(id)",
+        ] {
           let reply = try await RawConnection.exchange(fixture, closing("GET \(path) HTTP/1.1"))
           #expect(
             reply.isClosed && [[401], [400]].contains(reply.statuses), "\(path.prefix(60)): \(reply.text.prefix(200))")
@@ -51,7 +54,8 @@ extension EndToEndTests {
         for (path, code) in [
           ("/v1/ledger/accounts/", "account_not_found"), ("/v1/ledger/holds/", "hold_not_found"),
           ("/v1/receipts/", "receipt_not_found"),
-          ("/v1/agents/", "agent_not_found"),
+          ("/v1/agents/", "agent_not_found"), ("/v1/consents/", "consent_not_found"),
+          ("/v1/payments/", "payment_not_found"),
         ] {
           // What is no URI cannot be proved for either.
           let token = try await fixture.agent.token(fixture.client)
@@ -65,7 +69,48 @@ extension EndToEndTests {
             "\(path)\(id.prefix(20)): \(reply.text.prefix(200))")
         }
       }
+      // The same for a person, whose session is no part of the path.
+      for id in [
+        "%00", "%", "%zz", "%C3%28", "a%2Fb", "'", "<script>", "%3Cscript%3E", "\u{202e}",
+        String(repeating: "x", count: 9000),
+      ] {
+        for path in ["/v1/approvals/", "/console/approvals/"] {
+          let reply = try await RawConnection.exchange(
+            fixture, closing("GET \(path)\(id) HTTP/1.1", ["Cookie: " + fixture.treasury.alice.cookie]))
+          #expect(
+            reply.isClosed && [[404], [400]].contains(reply.statuses),
+            "\(path)\(id.prefix(20)): \(reply.text.prefix(200))")
+          #expect(!reply.body.contains("<script>") || path == "/v1/approvals/", "\(reply.body)")
+        }
+        let number = try await RawConnection.exchange(fixture, closing("GET /v1/rails/ach/files/\(id) HTTP/1.1"))
+        #expect([[401], [400]].contains(number.statuses), "\(id.prefix(20)): \(number.text.prefix(200))")
+      }
       #expect(try await fixture.standing() == before)
+    }
+
+    /// Cookies as no browser sends them: many, twice, empty, huge, and beside the good one.
+    @Test func cookiesAreTakenAsTheyCome() async throws {
+      let fixture = try await Fixture.shared
+      let good = fixture.treasury.alice.cookie
+      for (fields, status) in [
+        (["Cookie: " + good], 200), (["Cookie: a=b; " + good + "; c=d"], 200),
+        (["Cookie: a=b", "Cookie: " + good], 200),
+        (["Cookie: " + good, "Cookie: " + good], 200), (["cookie:" + good], 200),
+        (["Cookie: a=\(good)"], 401), (["Cookie: \"\(good)\""], 401), (["Cookie: \(good)="], 401),
+        (["Cookie: " + good.replacing("=", with: " =")], 401),
+        (["Cookie: " + good.replacing("__Host-", with: "")], 401),
+        (["Cookie: \(good)x; \(good)"], 401), (["Cookie: ;;;;"], 401), (["Cookie: ="], 401), (["Cookie:"], 401),
+        (["Cookie: " + String(repeating: "a=b; ", count: 2000)], 401),
+        (["Cookie: __Host-trustcore=" + String(repeating: "A", count: 12_000)], 401),
+        ((0..<40).map { "Cookie: a\($0)=\($0)" }, 401),
+      ] {
+        let reply = try await RawConnection.exchange(fixture, closing("GET /v1/approvals HTTP/1.1", fields))
+        #expect(reply.isClosed && reply.statuses == [status], "\(fields[0].prefix(80)): \(reply.text.prefix(200))")
+        // A page answers the same people.
+        let page = try await RawConnection.exchange(fixture, closing("GET /console HTTP/1.1", fields))
+        #expect(
+          page.statuses == [200] && page.text.contains("id=\"sign-out\"") == (status == 200), "\(fields[0].prefix(80))")
+      }
     }
 
     @Test func headerFieldsHaveALimit() async throws {

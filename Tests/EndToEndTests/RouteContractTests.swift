@@ -11,7 +11,7 @@ extension EndToEndTests {
     /// A path of a template, with values that lead nowhere.
     static func path(_ template: String) -> String {
       template.replacing("{path}", with: "0/000").replacing("{command_id}", with: "AAAAAAAAAAAAAAAAAAAAAA")
-        .replacing("{id}", with: "nobody")
+        .replacing("{id}", with: "nobody").replacing("{payment}", with: "nobody").replacing("{number}", with: "999999")
     }
 
     @Test func unknownPathsAre404ForEveryone() async throws {
@@ -22,7 +22,9 @@ extension EndToEndTests {
         [HTTPMessage.Field("Authorization", "DPoP " + token)], [HTTPMessage.Field("Authorization", "nonsense")],
       ]
       for path in [
-        "/", "/nowhere", "/v1", "/v1/ledger", "/v1/ledger/transfers/x", "/oauth", "/.well-known/nothing", "/console",
+        "/", "/nowhere", "/v1", "/v1/ledger", "/v1/ledger/transfers/x", "/oauth", "/.well-known/nothing", "/console/",
+        "/console/nothing", "/console/assets/", "/console/approvals/x/y", "/v1/approvals/x/y", "/v1/consents/x/y",
+        "/v1/payments/x/y", "/v1/rails", "/v1/rails/wire", "/v1/groups/x", "/v1/sessions/x", "/v1/enrolments/x",
       ] {
         for method in Self.methods where method != "HEAD" {
           for headers in credentials {
@@ -67,12 +69,47 @@ extension EndToEndTests {
 
     @Test func securityHeadersAreOnEveryAnswer() async throws {
       let fixture = try await Fixture.shared
-      for path in ["/healthz", "/nowhere", "/v1/ledger/accounts"] {
+      for path in ["/healthz", "/nowhere", "/v1/ledger/accounts"] + Self.pages + Self.assets {
         let answer = try await fixture.get(path)
         #expect(answer.header("x-content-type-options") == "nosniff")
         #expect(answer.header("strict-transport-security") != nil)
         #expect(answer.status < 300 || answer.header("cache-control") == "no-store")
       }
+    }
+
+    private static let pages = ["/console", "/console/enrol", "/console/approvals/nobody"]
+    private static let assets = ["/console/assets/console.css", "/console/assets/console.js"]
+
+    /// What a browser is told about the pages, with a session and without, and where there is nothing to show.
+    @Test func pagesAreLockedUp() async throws {
+      let fixture = try await Fixture.shared
+      let (alice, payment) = (fixture.treasury.alice, try await fixture.held())
+      var answers: [Answer] = []
+      for path in Self.pages + ["/console/approvals/\(payment)"] {
+        answers += [try await fixture.get(path), try await fixture.get(path, as: alice)]
+      }
+      #expect(answers.map(\.status) == [200, 200, 200, 200, 200, 404, 200, 200])
+      for answer in answers {
+        let policy = answer.header("content-security-policy") ?? ""
+        for directive in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"] {
+          #expect(policy.contains(directive), "\(policy)")
+        }
+        #expect(!policy.contains("unsafe") && !policy.contains("*"), "\(policy)")
+        #expect(answer.header("cache-control") == "no-store")
+        #expect(answer.header("referrer-policy") == "no-referrer")
+        #expect(answer.header("cross-origin-opener-policy") == "same-origin")
+        #expect(answer.header("content-type") == "text/html; charset=utf-8")
+        #expect(answer.headers.count { $0.name == "content-security-policy" } == 1)
+      }
+      // Nobody who is not signed in, and nobody outside the group, reads anything of a payment.
+      let carol = try await fixture.newcomer("Carol")
+      let stranger = try await fixture.get("/console/approvals/\(payment)", as: carol)
+      #expect(stranger.status == 404)
+      for answer in [answers[6], stranger] {
+        #expect(!answer.text.contains("1,500.00") && !answer.text.contains("savings"))
+      }
+      #expect(answers[7].text.contains("1,500.00"))
+      #expect(try await fixture.decide(payment, alice, "decline").status == 200)
     }
 
     @Test func withoutCredentialsNothingClosedOpens() async throws {
@@ -106,28 +143,39 @@ extension EndToEndTests {
         "DPoP \(long)",
         "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "..", "sig=(\"@method\");created=99999999999999999999", long,
         "sig=(\"@method\" \"@method\");created=1;nonce=\"aaaaaaaaaaaaaaaa\";keyid=\"x\"", "\u{e9}\u{1F600}",
+        "__Host-trustcore", "__Host-trustcore=", "__Host-trustcore=%00", "__Host-trustcore=\(long)", "trustcore=x",
+        "__Host-trustcore=\(fixture.agent.fresh())", "__Host-trustcore=; __Host-trustcore=", ";;=;,",
+        "x" + fixture.treasury.alice.cookie, String(fixture.treasury.alice.cookie.dropLast()),
+        fixture.treasury.alice.cookie.uppercased(), fixture.treasury.alice.cookie + "A",
       ]
       var count = 0
       for operation in fixture.description.operations where operation.security != nil {
         let path = Self.path(operation.path)
         let relevant =
-          switch (operation.security, operation.method) {
-          case ("dpopToken", "POST"):
+          switch operation.security {
+          case "dpopToken" where operation.isSigned:
             ["Authorization", "Signature", "Signature-Input", "Content-Digest", "Idempotency-Key"]
-          case ("dpopToken", _): ["Authorization", "DPoP"]
-          case ("clientAssertion", _): ["DPoP"]
+          case "dpopToken": ["Authorization", "DPoP"]
+          case "session": ["Cookie"]
+          case "clientAssertion": ["DPoP"]
           default: ["Authorization"]
           }
         for field in relevant {
           for value in garbage {
             var request: OutgoingRequest
-            switch (operation.security, operation.method) {
-            case ("dpopToken", "GET"): request = try fixture.agent.read(path, token: token)
-            case ("dpopToken", _): request = try fixture.agent.command(path, ["nothing": 1], token: token)
-            case ("clientAssertion", _): request = try fixture.agent.tokenRequest()
+            switch operation.security {
+            case "dpopToken" where operation.isSigned:
+              request = try fixture.agent.command(path, ["nothing": 1], token: token)
+            case "dpopToken":
+              let body = operation.bodyType == nil ? [] : Array("{}".utf8)
+              request = try fixture.agent.read(path, token: token, method: operation.method, body: body)
+            case "clientAssertion": request = try fixture.agent.tokenRequest()
             default:
               request = OutgoingRequest(operation.method, path)
-              if let type = operation.bodyType { request.headers.append(HTTPMessage.Field("Content-Type", type)) }
+              if let type = operation.bodyType {
+                request.headers.append(HTTPMessage.Field("Content-Type", type))
+                request.body = Array("{}".utf8)
+              }
             }
             request.headers.removeAll { $0.name.lowercased() == field.lowercased() }
             request.headers.append(HTTPMessage.Field(field, value))

@@ -1,6 +1,7 @@
 import CommandGate
 import Ledger
 import Seal
+import StorageSQLite
 import Testing
 import TestSupport
 import Wire

@@ -1,3 +1,4 @@
+import AgentIdentity
 import CommandGate
 import Foundation
 import Seal
@@ -50,6 +51,7 @@ import Wire
       switch vector["type"] as? String {
       case "genesis": .genesis(digest: try bytes("digest"))
       case "authorized": .authorized(try authorized())
+      case "held": .held(try authorized())
       case "denied": .denied(try authorized(), code: try text("code"), refusal: try bytes("refusal"))
       case "outcome":
         .outcome(
@@ -130,13 +132,16 @@ import Wire
     func text(_ name: String) throws -> String { try #require(vector[name] as? String, "\(name)") }
     let fields = try #require(vector["fields"] as? [[String]])
     let index = try text("enrolment_index")
+    let references = try (vector["references"] as? [[String]] ?? []).map {
+      CommandEvidence.Reference($0[0], try #require(UInt64($0[1])))
+    }
     return CommandEvidence(
       request: RequestRecord(
         method: try text("method"), targetURI: try text("target_uri"),
         fields: fields.map { RequestRecord.Field(name: $0[0], value: $0[1]) },
         signatureInput: try text("signature_input"), signature: try text("signature"), body: try bytes(vector, "body")),
       principal: try text("principal"), key: Array(try text("key").utf8),
-      enrolmentIndex: try #require(UInt64(index)))
+      enrolmentIndex: try #require(UInt64(index)), references: references)
   }
 
   @Test func evidenceEncodesAndDecodes() throws {
@@ -160,6 +165,86 @@ import Wire
     tally.report()
   }
 
+  @Test func malformedEvidenceIsRefused() throws {
+    var tally = Tally("leaf-vectors malformed evidence")
+    for vector in try Self.group("malformed_evidence") {
+      let bytes = try Self.bytes(vector, "hex")
+      tally.expect((try? CommandEvidence(decoding: bytes)) == nil, "\(vector["why"] ?? "")")
+    }
+    tally.report()
+  }
+
+  /// What people sign with hardware keys.
+  @Test func challengesAreKnown() throws {
+    var tally = Tally("leaf-vectors digests")
+    for vector in try Self.group("digests") {
+      let name = try #require(vector["subject"] as? String)
+      guard let subject = AssertedSubject(rawValue: name) else {
+        tally.leaveOut("digest of a \(name), which Seal does not compute")
+        continue
+      }
+      let text = try #require(vector["document"] as? String)
+      let document = try JSONValue(parsing: Array(text.utf8))
+      tally.expect(
+        document.canonical() == Array(text.utf8)
+          && Hex.encode(subject.challenge(document)) == vector["digest"] as? String, "\(text)")
+    }
+    for _ in try Self.group("statements") { tally.leaveOut("statement, which Payments renders") }
+    tally.report()
+  }
+
+  /// From a consent that a hardware key asserted, over the key's enrolment and the officer's invitation, to genesis.
+  @Test func anAssertedConsentLeadsBackToGenesis() throws {
+    let chain = try #require(try Self.vectors()["asserted_chain"] as? [String: Any])
+    let verifier = EvidenceVerifier(genesis: try Genesis(decoding: Self.bytes(chain, "genesis")))
+    let recorded = try #require(chain["leaves"] as? [[String: Any]])
+    var leaves: [(leaf: [UInt8], content: SaltedContent)] = []
+    for part in recorded {
+      let content = SaltedContent(salt: try Self.bytes(part, "salt"), content: try Self.bytes(part, "content"))
+      leaves.append((try Self.bytes(part, "leaf"), content))
+    }
+    #expect(try Leaf.decode(leaves[0].leaf).leaf == .genesis(digest: Genesis.digest(Self.bytes(chain, "genesis"))))
+    let index = try #require((chain["consent_index"] as? String).flatMap { Int($0) })
+    let (leaf, time) = try Leaf.decode(leaves[index].leaf)
+    #expect(time.milliseconds == chain["decided"] as? Int64)
+
+    func verify(_ content: [UInt8], without absent: Int? = nil, at time: Timestamp) throws -> SignedCommand {
+      try verifier.verify(content, at: time) { at in
+        guard at < UInt64(leaves.count), absent.map({ UInt64($0) }) != at else { return nil }
+        return leaves[Int(at)]
+      }
+    }
+    let content = leaves[index].content
+    let signed = try verify(content.content, at: time)
+    #expect(signed.principal.id == chain["principal"] as? String)
+    #expect(signed.principal.tenant == chain["tenant"] as? String)
+    #expect(signed.notAfter.milliseconds == chain["not_after"] as? Int64)
+    #expect(Hex.encode(signed.commandDigest) == chain["command_digest"] as? String)
+    #expect(signed.idempotencyKey == Base64.URL.encode(try Self.bytes(chain, "challenge")))
+    guard case .authorized(let authorized) = leaf else {
+      Issue.record("the consent's leaf is not of type authorized")
+      return
+    }
+    #expect(authorized.commitment == content.commitment && authorized.notAfter == signed.notAfter)
+
+    var tally = Tally("leaf-vectors asserted chain, broken")
+    for absent in 1..<index {
+      tally.expect((try? verify(content.content, without: absent, at: time)) == nil, "without leaf \(absent)")
+    }
+    for late in [Int64(0), 1] {
+      let moment = Timestamp(milliseconds: signed.notAfter.milliseconds - 1 + late)
+      tally.expect(((try? verify(content.content, at: moment)) == nil) == (late == 1), "at not_after - 1 + \(late) ms")
+    }
+    let consent = try #require(try Self.group("digests").first?["document"] as? String)
+    let document = try #require(content.content.firstRange(of: Array(consent.utf8)))
+    for at in stride(from: document.lowerBound, to: document.upperBound, by: 7) {
+      var mutated = content.content
+      mutated[at] ^= 1
+      tally.expect((try? verify(mutated, at: time)) == nil, "byte \(at) of what was signed")
+    }
+    tally.report()
+  }
+
   @Test func genesisIsRead() throws {
     let world = try TestWorld()
     let text = world.genesisText
@@ -172,6 +257,8 @@ import Wire
       ("version", 2), ("origin", nil), ("origin", ""), ("created", -1), ("root_certificate_sha256", "00"),
       ("software_sha256", "zz"), ("log_keys", ["nonsense"]), ("roster", "nobody"), ("unknown", 1),
       ("roster", [["id": "x", "kind": "agent", "tenant": "t", "key": ["kty": "OKP"]]]), ("environment", 7),
+      ("console", ["host": "a.test", "approval_rp_id": "a.test", "sign_in_rp_id": "a.test"]),
+      ("console", ["host": "a.test"]),
     ]
     for (name, value) in changes {
       var changed = json

@@ -68,7 +68,7 @@ struct TestModule: CommandModule {
   let verifier: SealVerifier
 
   func parse(_ signed: SignedCommand) throws(Problem) -> [UInt8] { signed.body }
-  func reserve(_ command: [UInt8], context: CommandContext, in unit: inout Int) throws {}
+  func reserve(_ command: [UInt8], context: CommandContext, in unit: inout Int) throws -> Ruling { .allow }
   func apply(_ sealed: Sealed<[UInt8]>, at now: Timestamp, in unit: inout Int) throws -> JSONObject { [:] }
   func release(_ command: [UInt8], context: CommandContext, in unit: inout Int) throws {}
 }

@@ -284,10 +284,11 @@ import Wire
       _ module: TestModule, _ read: SignedCommand, id: CommandID, inclusion: [MerkleHash], salt: [UInt8],
       _ checkpoint: AcceptedCheckpoint
     ) throws(Problem) {
-      let context = CommandContext(id: id, principal: world.owner.principal, decidedAt: world.clock.now())
+      let context = CommandContext(
+        id: id, principal: world.owner.principal, decidedAt: world.clock.now(), leafIndex: 1, signed: signed)
       _ = try module.verifier.mint(
         try module.read(read),
-        authorized: AuthorizedCommand(signed: signed, context: context, leafIndex: 1, leaf: leaf, salt: salt),
+        authorized: AuthorizedCommand(context: context, leaf: leaf, salt: salt, references: []),
         inclusion: inclusion, checkpoint: checkpoint, now: world.clock.now())
     }
     let (proof, salt) = (bundle.sealed.proof.hashes, bundle.sealed.salt)

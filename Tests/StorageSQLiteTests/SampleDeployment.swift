@@ -1,7 +1,11 @@
 import AgentIdentity
 import CommandGate
+import Consent
+import Cosign
 import Foundation
 import GRDB
+import Payments
+import Rails
 import Seal
 import StorageSQLite
 import TestSupport
@@ -22,6 +26,7 @@ struct SampleDeployment {
     let deployment = try await TestDeployment(world, store: store, headFile: headFile)
     deployment.start()
     try await fill(deployment)
+    try await pay(deployment)
     await deployment.stop()
     try store.close()
     return SampleDeployment(path: path, world: world)
@@ -71,6 +76,91 @@ struct SampleDeployment {
     _ = try? await d.submit("/v1/ledger/transfers", .transfer(own, other, 1), by: world.agents[1])
   }
 
+  /// The people who approve.
+  struct Approvers {
+    let ada: TestPerson
+    let ben: TestPerson
+  }
+
+  /// People with hardware keys, policies, the rail, and a consent at its second version for the third agent: to `acme`
+  /// and `zeta` by ACH, to `ivo` by book, above 1000.00 with an approval.
+  static func prepare(_ d: TestDeployment<SQLiteStore>) async throws -> (terms: ConsentTerms, approvers: Approvers) {
+    let world = d.world
+    let agent = world.agents[2]
+    try await d.enrol(agent)
+    let group = try await d.makeGroup("Treasury")
+    let olga = try await d.enrolPerson("Olga", owner: world.owner)
+    let ada = try await d.enrolPerson("Ada", group: group)
+    let ben = try await d.enrolPerson("Ben", group: group)
+    let eve = try await d.enrolPerson("Eve", group: group)
+    _ = try await d.invite("Nobody yet")
+    try await d.signIn(ada)
+    try await d.submit("/v1/groups/\(group)/remove", ["person": .string(eve.id)], by: world.officer)
+    for version in 1...2 as ClosedRange<Int64> {
+      try await d.publishPolicy(
+        version: version,
+        rules: [
+          [
+            "id": "large", "condition": ["kind": "amount_above", "amount": "5000.00", "currency": "USD"],
+            "action": ["kind": "hold", "approvals": 2, "group": .string(group)],
+          ]
+        ])
+    }
+    let bank = try await d.openAccount(by: world.officer, kind: "external")
+    let own = try await d.openAccount(by: world.owner)
+    try await d.submit("/v1/ledger/transfers", .transfer(bank, own, 10_000_000), by: world.officer)
+    let other = try await d.openAccount(by: world.stranger)
+    try await d.configureRail(settlementAccount: bank)
+    func draft(replacing previous: ConsentTerms? = nil) throws -> ConsentTerms {
+      try d.draftConsent(
+        owner: olga, agent: agent, account: own,
+        counterparties: [.payee("acme", account: "111"), .payee("zeta", account: "222"), .payee("ivo", book: other)],
+        cosign: ["above": "1000.00", "approvals": 1, "group": .string(group)], replacing: previous)
+    }
+    let first = try draft()
+    try await d.issueConsent(first, by: olga)
+    let terms = try draft(replacing: first)
+    try await d.issueConsent(terms, by: olga)
+    let withdrawn = try draft()
+    try await d.issueConsent(withdrawn, by: olga)
+    try await d.submit("/v1/consents/\(withdrawn.id)/revoke", [:], by: world.owner)
+    return (terms, Approvers(ada: ada, ben: ben))
+  }
+
+  /// Payments in every state that lasts, with the files that they leave in.
+  static func pay(_ d: TestDeployment<SQLiteStore>) async throws {
+    let (terms, people) = try await prepare(d)
+    let (ada, ben, agent) = (people.ada, people.ben, d.world.agents[2])
+    func pay(_ amount: String, _ to: String, rail: String = "ach", seconds: Int64? = nil) async throws -> String {
+      try await d.authorize(
+        amount, to: to, by: rail, under: terms.id, agent: agent, reference: "INV 7", seconds: seconds
+      ).command.id.description
+    }
+    _ = try await pay("12.34", "acme")
+    _ = try await pay("56.78", "zeta")
+    _ = try await pay("9.00", "ivo", rail: "book")
+    _ = try? await pay("10000.01", "acme")
+    let (approved, declined, voided, expiring) = (
+      try await pay("2000.00", "acme"), try await pay("2001.00", "acme"), try await pay("2002.00", "acme"),
+      try await pay("2003.00", "zeta", seconds: 1)
+    )
+    let half = try await pay("6000.00", "zeta")
+    _ = try await pay("2004.00", "acme")
+    if let (file, bytes) = try await d.cutFile() {
+      try await d.bankAnswer(.accepted(file: file.number))
+      try await d.bankAnswer(.returned(.insufficientFunds, accounts: ["222"], file: bytes))
+    }
+    try await d.decide(.approve, approved, by: ada)
+    try await d.decide(.decline, declined, by: ben)
+    try await d.decide(.approve, half, by: ben)
+    _ = try? await d.decide(.approve, approved, by: ben)
+    try await d.void(voided, by: agent)
+    d.world.clock.advance(seconds: 2)
+    try await d.expirePayment(expiring)
+    try await d.cutFile()
+    _ = try await pay("3.21", "acme")
+  }
+
   func audit() throws -> AuditReport { try DeploymentAudit(database: path, genesis: world.genesisText).run() }
 
   /// What the audit says: a finding or an error, or nil.
@@ -80,7 +170,7 @@ struct SampleDeployment {
 
   // MARK: - Damage
 
-  struct Cell: CustomStringConvertible {
+  struct Cell: Equatable, CustomStringConvertible {
     let table: String
     let row: Int
     let column: String
@@ -103,19 +193,23 @@ struct SampleDeployment {
     }
   }
 
-  /// The cells of the first, the middle and the last row that hold something.
+  /// The cells that hold something in the first, the middle and the last row; and of a column that holds nothing there,
+  /// the first cell that does.
   func cells(of table: String) throws -> [Cell] {
     let queue = try queue()
     defer { try? queue.close() }
     return try queue.read { db in
-      var cells: [Cell] = []
       let rows = try Row.fetchAll(db, sql: "SELECT * FROM \(table)")
-      for number in Set([0, rows.count / 2, rows.count - 1]).sorted() where rows.indices.contains(number) {
-        let row = rows[number]
-        for (column, value) in row where !value.isNull {
+      var seen: Set<String> = []
+      var cells: [Cell] = []
+      for number in [0, rows.count / 2, rows.count - 1] + Array(rows.indices) where rows.indices.contains(number) {
+        let isChosen = [0, rows.count / 2, rows.count - 1].contains(number)
+        for (column, value) in rows[number] where !value.isNull && (isChosen || !seen.contains(column)) {
           if case .blob(let data) = value.storage, data.isEmpty { continue }
           if case .string(let text) = value.storage, text.isEmpty { continue }
-          cells.append(Cell(table: table, row: number, column: column))
+          seen.insert(column)
+          let cell = Cell(table: table, row: number, column: column)
+          if !cells.contains(cell) { cells.append(cell) }
         }
       }
       return cells

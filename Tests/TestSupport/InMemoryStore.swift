@@ -1,8 +1,8 @@
-package import AgentIdentity
 package import CommandGate
 package import Ledger
+package import Payments
 package import Seal
-import StorageSQLite
+package import StorageSQLite
 import Synchronization
 package import TransparencyLog
 
@@ -36,9 +36,9 @@ package final class InMemoryStore: UnitStore {
 }
 
 /// A unit of work in memory: all that the gate and the modules need.
-package struct InMemoryUnit: Sendable {
+package struct InMemoryUnit: ReplayStore, Sendable {
   private var log = InMemoryLogStore()
-  private var state = ReplayUnit()
+  package var tables = ReplayTables()
   private var commands: [UInt64: CommandRecord] = [:]
   private var contents: [UInt64: SaltedContent] = [:]
 
@@ -84,7 +84,9 @@ extension InMemoryUnit: CommandStore {
     commands[command.leafIndex]?.result = command.result
   }
   package func unfinished() -> [CommandRecord] {
-    commands.values.filter { $0.state == .authorized }.sorted { $0.leafIndex < $1.leafIndex }
+    commands.values
+      .filter { $0.state == .authorized || ($0.state == .held && $0.checkpointSize == nil) }
+      .sorted { $0.leafIndex < $1.leafIndex }
   }
   package mutating func insertContent(_ content: SaltedContent, leafIndex: UInt64) throws {
     guard contents[leafIndex] == nil else { throw Conflict() }
@@ -99,41 +101,13 @@ extension InMemoryUnit: CommandStore {
   }
 }
 
-extension InMemoryUnit: PrincipalStore {
-  package func principal(id: String) -> Principal? { state.principal(id: id) }
-  package func principal(thumbprint: String) -> Principal? { state.principal(thumbprint: thumbprint) }
-  package mutating func insert(_ principal: Principal) throws { try state.insert(principal) }
-  package mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
-    try state.setStatus(status, enrolmentIndex: enrolmentIndex, of: id)
-  }
-  package func invitation(digest: [UInt8]) -> Invitation? { state.invitation(digest: digest) }
-  package mutating func insert(_ invitation: Invitation) throws { try state.insert(invitation) }
-}
-
-extension InMemoryUnit: LedgerStore {
-  package func account(_ id: String) -> Account? { state.account(id) }
-  package func accounts(owner: String) -> [Account] { state.accounts(owner: owner) }
-  package mutating func insert(_ account: Account) throws { try state.insert(account) }
-  package mutating func update(_ account: Account) throws { try state.update(account) }
-  package func hold(_ id: String) -> Hold? { state.hold(id) }
-  package mutating func insert(_ hold: Hold) throws { try state.insert(hold) }
-  package mutating func setState(_ state: Hold.State, ofHold id: String) throws {
-    try self.state.setState(state, ofHold: id)
-  }
-  package func heldExpiring(atOrBefore moment: Int64, limit: Int) -> [String] {
-    state.heldExpiring(atOrBefore: moment, limit: limit)
-  }
-  package mutating func post(_ entries: [Entry], leafIndex: UInt64) throws {
-    try state.post(entries, leafIndex: leafIndex)
-  }
-  package func postings(leafIndex: UInt64) -> [Entry] { state.postings(leafIndex: leafIndex) }
-}
-
 extension InMemoryUnit {
   /// The commands by leaf index, for tests that look at all of them.
   package var allCommands: [CommandRecord] { commands.values.sorted { $0.leafIndex < $1.leafIndex } }
   /// The accounts by identifier.
-  package var allAccounts: [Account] { state.accounts.values.sorted { $0.id < $1.id } }
+  package var allAccounts: [Account] { tables.accounts.values.sorted { $0.id < $1.id } }
   /// The holds by identifier.
-  package var allHolds: [Hold] { state.holds.values.sorted { $0.id < $1.id } }
+  package var allHolds: [Hold] { tables.holds.values.sorted { $0.id < $1.id } }
+  /// The payments by leaf index.
+  package var allPayments: [Payment] { tables.payments.values.sorted { $0.leafIndex < $1.leafIndex } }
 }

@@ -1,16 +1,18 @@
 import AgentIdentity
 package import CommandGate
-package import Ledger
+import Ledger
+package import Payments
 import Seal
 import Testing
 import TransparencyLog
+import Wire
 
 /// Thrown to undo what a contract wrote, so that the next one finds the store as it was.
 private struct Undo: Error {}
 
 /// Holds a storage to what ``UnitStore`` and the store protocols of the domains promise.
 /// - Parameter store: a fresh one.
-package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: LedgerStore {
+package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: PaymentStore {
   try await transactionContract(store)
   try await store.write { unit in
     func inFresh(_ body: (inout Store.Unit) throws -> Void) throws {
@@ -27,12 +29,23 @@ package func storeContract<Store: UnitStore>(_ store: Store) async throws where 
     try inFresh(commandContract)
     try inFresh(accountContract)
     try inFresh(holdContract)
+    try inFresh(credentialContract)
+    try inFresh(groupContract)
+    try inFresh(personInvitationContract)
+    try inFresh(policyContract)
+    try inFresh(consentContract)
+    try inFresh(paymentContract)
+    try inFresh(limitContract)
+    try inFresh(budgetContract)
+    try inFresh(approvalContract)
+    try inFresh(railContract)
+    try inFresh(fileContract)
   }
   let head = try await store.read { try $0.head() }
   #expect(head == nil)
 }
 
-private func refuses(_ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) {
+func refuses(_ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) {
   #expect(throws: (any Error).self, sourceLocation: location) { try body() }
 }
 
@@ -79,10 +92,12 @@ private func principalContract(_ unit: inout some PrincipalStore) throws {
   #expect(found == one)
   found = try unit.principal(thumbprint: "x")
   #expect(found == one)
-  try unit.setStatus(.active, enrolmentIndex: 17, of: "a")
+  var changed = one
+  (changed.status, changed.enrolmentIndex, changed.since) = (.active, 17, Timestamp(milliseconds: 5))
+  try unit.update(changed)
   found = try unit.principal(id: "a")
-  #expect(found?.status == .active && found?.enrolmentIndex == 17)
-  refuses { try unit.setStatus(.active, enrolmentIndex: 1, of: "nobody") }
+  #expect(found == changed)
+  refuses { try unit.update(principal("nobody", "z")) }
   let (nobody, noKey) = try (unit.principal(id: "nobody"), unit.principal(thumbprint: "none"))
   #expect(nobody == nil && noKey == nil)
   let invitation = Invitation(digest: [UInt8](repeating: 3, count: 32), owner: "o", tenant: "t")
@@ -116,6 +131,16 @@ private func commandContract(_ unit: inout some CommandStore) throws {
   refuses { try unit.update(try record(77, id: 7, key: 7)) }
   waiting = try unit.unfinished()
   #expect(waiting == [late])
+  // A held command is finished once it is known to be sealed.
+  var held = try record(5, id: 6, key: 6)
+  held.state = .held
+  try unit.insert(held)
+  waiting = try unit.unfinished()
+  #expect(waiting == [held, late])
+  held.checkpointSize = 8
+  try unit.update(held)
+  waiting = try unit.unfinished()
+  #expect(waiting == [late])
   let found = try [
     unit.command(id: early.id), unit.command(leafIndex: 3), unit.command(idempotency: early.idempotency),
   ]
@@ -143,6 +168,7 @@ private func accountContract(_ unit: inout some LedgerStore) throws {
   try unit.insert(account("c", owner: "p"))
   refuses { try unit.insert(a) }
   (a.debitsPosted, a.creditsPosted, a.debitsPending, a.creditsPending) = (1, .max, 3, 4)
+  a.isUnderConsent = true
   try unit.update(a)
   refuses { try unit.update(account("nobody", owner: "o")) }
   let (found, absent) = try (unit.account("a"), unit.account("nobody"))

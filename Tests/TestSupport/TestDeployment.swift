@@ -1,8 +1,11 @@
 package import AgentIdentity
 package import CommandGate
+import Consent
 import Foundation
 package import JOSE
 package import Ledger
+package import Payments
+import Rails
 package import Seal
 import Synchronization
 import TransparencyLog
@@ -29,6 +32,11 @@ package struct TestWorld: Sendable {
   package static let tenant = "tnt_test"
   /// Where the API would be.
   package static let authority = "trustcore.test"
+  /// Who the console is to authenticators.
+  package static let console = ConsoleIdentity(
+    host: "approve.trustcore.test", approvalID: "approve.trustcore.test", signInID: "trustcore.test")
+  /// Where the console's pages would come from.
+  package static let origin = "https://approve.trustcore.test"
 
   /// The log's key.
   package let custodian: SoftwareLogCustodian
@@ -42,8 +50,10 @@ package struct TestWorld: Sendable {
   package let owner: TestParty
   /// Another owner of the same tenant.
   package let stranger: TestParty
-  /// Agents of the owner, to be registered and approved: P-256, then Ed25519.
+  /// Agents of the owner, to be registered and approved: P-256, Ed25519 and P-256.
   package let agents: [TestParty]
+  /// The bank, a principal once an officer has configured the rail with its key.
+  package let bank: TestParty
   /// The genesis.
   package let genesis: Genesis
   /// The text of `genesis.json`.
@@ -60,13 +70,15 @@ package struct TestWorld: Sendable {
     agents = [
       TestParty("agt_1", .agent, owner: "own_1", SigningKey(.p256, random: random)),
       TestParty("agt_2", .agent, owner: "own_1", SigningKey(.ed25519, random: random)),
+      TestParty("agt_3", .agent, owner: "own_1", SigningKey(.p256, random: random)),
     ]
+    bank = TestParty("bnk_1", .bank, owner: "", SigningKey(.ed25519, random: random))
     let origin = "test.dev.invalid/log"
     genesis = Genesis(
       origin: origin, trustDomain: "test.dev.invalid", environment: "development", created: clock.now(),
       rootFingerprint: [UInt8](repeating: 1, count: 32), softwareDigest: [UInt8](repeating: 2, count: 32),
       logKeys: [try NoteVerifierKey(name: origin, publicKey: custodian.publicKeyBytes)],
-      roster: [officer.principal, owner.principal, stranger.principal])
+      roster: [officer.principal, owner.principal, stranger.principal], console: Self.console)
     genesisText = try genesis.encoded()
   }
 
@@ -109,8 +121,8 @@ package struct TestWorld: Sendable {
   }
 }
 
-/// A deployment in this process, on any store: gate, ledger and identity module over a software log key.
-package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: LedgerStore {
+/// A deployment in this process, on any store: the gate and every module over a software log key.
+package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
   /// Keys, genesis, clock and randomness.
   package let world: TestWorld
   /// The storage.
@@ -119,17 +131,28 @@ package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit:
   package let gate: Gate<Store>
   /// The ledger.
   package let ledger: LedgerModule<Store.Unit>
+  /// The payments.
+  package let payments: PaymentsModule<Store.Unit>
   private let running = Mutex<Task<Void, Never>?>(nil)
 
   /// Opens a deployment that was founded; ``start()`` runs it.
-  /// - Parameter configure: changes the gate's configuration, whose delays are 1 ms here.
+  /// - Parameters:
+  ///   - configure: changes the gate's configuration, whose delays are 1 ms here.
+  ///   - replacing: puts another module in the place of payments, such as one that decides wrongly.
   package init(
     _ world: TestWorld, store: Store, headFile: String,
-    configure: (inout Gate<Store>.Configuration) -> Void = { _ in }
+    configure: (inout Gate<Store>.Configuration) -> Void = { _ in },
+    replacing: (PaymentsModule<Store.Unit>) -> any CommandModule<Store.Unit> = { $0 }
   ) async throws {
     self.world = world
     self.store = store
     ledger = LedgerModule(verifier: world.verifier(LedgerModule<Store.Unit>.audience))
+    payments = PaymentsModule(verifier: world.verifier(PaymentsModule<Store.Unit>.audience))
+    let consent = ConsentModule<Store.Unit>(verifier: world.verifier(ConsentModule<Store.Unit>.audience)) {
+      (rail, destination) throws(Problem) in
+      guard rail == "ach" else { return }
+      do throws(ACHError) { _ = try ACHAccount(json: destination) } catch { throw error.problem }
+    }
     var configuration = Gate<Store>.Configuration(environment: world.genesis.environment)
     configuration.retryDelay = 1
     configuration.closeDelay = 1
@@ -137,7 +160,11 @@ package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit:
     let signer = try CheckpointSigner(headFile: headFile, origin: world.genesis.origin, custodian: world.custodian)
     gate = Gate(
       store: store, signer: signer,
-      modules: [ledger, IdentityModule(verifier: world.verifier(IdentityModule<Store.Unit>.audience))],
+      modules: [
+        ledger, replacing(payments), consent,
+        IdentityModule(verifier: world.verifier(IdentityModule<Store.Unit>.audience)),
+        GovernanceModule(verifier: world.verifier(GovernanceModule<Store.Unit>.audience)),
+      ],
       time: world.clock, random: world.random, configuration: configuration)
     try await gate.recover(genesis: world.genesis)
   }
@@ -175,7 +202,18 @@ package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit:
     _ path: String, _ body: JSONValue, by party: TestParty, idempotencyKey: String? = nil, seconds: Int64 = 300
   ) async throws -> Receipt {
     let signed = try await sign(path, body, by: party, idempotencyKey: idempotencyKey, seconds: seconds)
-    return try await gate.submit(signed, to: path.hasPrefix("/v1/agents/") ? "identity" : "ledger")
+    return try await gate.submit(signed, to: Self.audience(of: path))
+  }
+
+  /// The module that carries out the commands at a path.
+  static func audience(of path: String) -> String {
+    switch path.split(separator: "/").dropFirst().first {
+    case "agents": "identity"
+    case "invitations", "groups", "policies": "governance"
+    case "consents": "consent"
+    case "payments", "approvals", "rails": "payments"
+    default: "ledger"
+    }
   }
 
   /// Registers an agent, which then is pending.
@@ -207,19 +245,26 @@ package final class TestDeployment<Store: UnitStore>: Sendable where Store.Unit:
     let receipt = try await submit(
       "/v1/ledger/accounts",
       ["currency": .string(currency), "kind": .string(kind), "overdraft_limit": .integer(overdraft)], by: party)
-    guard let id = try JSONValue(parsing: receipt.command.result).object?["account"]?.object?["id"]?.string else {
-      throw Problem(500, "internal", "no account")
-    }
-    return id
+    return try receipt.text("account", "id")
   }
 
   /// Releases a hold whose time has come, as the daemon does.
   @discardableResult
   package func expire(_ hold: String) async throws -> UInt64? {
     let ledger = ledger
-    return try await gate.record { unit, now in
-      try ledger.expire(hold, at: now, in: &unit).map { EventRecord(kind: "hold.expired", content: $0) }
+    return try await gate.record { unit, moment in
+      try ledger.expire(hold, at: moment.time, in: &unit).map { EventRecord(kind: "hold.expired", content: $0) }
     }
+  }
+}
+
+extension Receipt {
+  /// The text that the result has at a path of members.
+  package func text(_ path: String...) throws -> String {
+    var value: JSONValue? = try JSONValue(parsing: command.result)
+    for name in path { value = value?.object?[name] }
+    guard let text = value?.string else { throw Problem(500, "internal", "The result has no \(path).") }
+    return text
   }
 }
 

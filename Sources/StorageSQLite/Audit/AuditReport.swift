@@ -25,10 +25,12 @@ public struct AuditReport: Sendable {
   public internal(set) var checkpoints = 0
   /// Hash tiles that were computed again and compared.
   public internal(set) var tiles = 0
-  /// Evidence chains, one for each authorised and denied leaf, that were verified.
+  /// Evidence chains, one for each authorised, held and denied leaf, that were verified.
   public internal(set) var evidenceChains = 0
   /// Commands that were allowed.
   public internal(set) var authorized = 0
+  /// Commands that were held for approvals.
+  public internal(set) var held = 0
   /// Commands that were refused.
   public internal(set) var denied = 0
   /// Authorised commands that were carried out and whose receipt was proven.
@@ -45,8 +47,21 @@ public struct AuditReport: Sendable {
   public internal(set) var accounts = 0
   /// Holds compared with the record.
   public internal(set) var holds = 0
+  /// Credentials compared with the record.
+  public internal(set) var credentials = 0
+  /// Consents compared with the record.
+  public internal(set) var consents = 0
+  /// Payments compared with the record.
+  public internal(set) var payments = 0
+  /// Decisions about payments compared with the record.
+  public internal(set) var approvals = 0
+  /// Files for the bank compared with the record.
+  public internal(set) var files = 0
   /// Postings compared with the record.
   public internal(set) var postings = 0
+
+  /// What the receipt that was asked for rests on, link by link; empty where none was.
+  public internal(set) var chain: [Link] = []
 
   /// True where nothing was found.
   public var isSound: Bool { findingCount == 0 }

@@ -7,18 +7,21 @@ import TransparencyLog
 /// decisions from their evidence, the receipts from their seals, and the tables from the record.
 ///
 /// It trusts the genesis that it is given and nothing in the database. Entries are streamed; memory grows with the
-/// number of principals, accounts and holds, not with the log.
+/// number of principals, accounts, holds and payments, not with the log.
 public struct DeploymentAudit: Sendable {
   private let path: String
   private let genesis: [UInt8]
+  private let receipt: String?
 
   /// Prepares an audit.
   /// - Parameters:
   ///   - path: the database; it is opened read-only and read in one transaction.
   ///   - genesis: the bytes of `genesis.json`, from a source that the auditor trusts.
-  public init(database path: String, genesis: [UInt8]) {
+  ///   - receipt: the identifier of a command whose chain of evidence the report shall name.
+  public init(database path: String, genesis: [UInt8], receipt: String? = nil) {
     self.path = path
     self.genesis = genesis
+    self.receipt = receipt
   }
 
   /// Runs the audit.
@@ -40,7 +43,14 @@ public struct DeploymentAudit: Sendable {
     }
     guard report.isSound else { return report }
     do {
-      try store.readBlocking { unit in try audit(founding, in: &unit, &report) }
+      try store.readBlocking { unit in
+        try audit(founding, in: &unit, &report)
+        guard let receipt else { return }
+        report.audit("receipt \(receipt)") { report throws in
+          guard let id = CommandID(text: receipt) else { throw Mismatch("it is no command's identifier.") }
+          report.chain = try ReceiptChain.links(of: id, genesis: founding, in: &unit)
+        }
+      }
     } catch {
       report.add("database", "\(error)")
     }

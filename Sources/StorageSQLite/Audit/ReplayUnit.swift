@@ -1,94 +1,254 @@
 package import AgentIdentity
+package import Consent
+package import Cosign
 package import Ledger
+package import Payments
+package import Policy
+import Wire
 
-/// Principals, accounts and holds in memory, as the record makes them again when it is carried out from its start.
-package struct ReplayUnit: Sendable {
-  /// Principals by identifier.
-  package private(set) var principals: [String: Principal] = [:]
-  private var identifiers: [String: String] = [:]
-  /// Invitations by digest.
-  package private(set) var invitations: [[UInt8]: Invitation] = [:]
-  /// Accounts by identifier.
-  package private(set) var accounts: [String: Account] = [:]
-  /// Holds by identifier.
-  package private(set) var holds: [String: Hold] = [:]
-  private var posted: [UInt64: [Entry]] = [:]
+/// A unit of work in memory. What it keeps is in ``tables``; the methods of the store protocols follow from that.
+package protocol ReplayStore: PaymentStore {
+  /// Everything that is kept.
+  var tables: ReplayTables { get set }
+}
+
+/// The domains' state, as the record makes it again when it is carried out from its start.
+package struct ReplayUnit: ReplayStore, Sendable {
+  package var tables = ReplayTables()
 
   /// Nothing on record.
   package init() {}
 
   /// Takes the postings of a leaf out, so that memory does not grow with the log.
-  mutating func takePostings(leafIndex: UInt64) -> [Entry] { posted.removeValue(forKey: leafIndex) ?? [] }
+  mutating func takePostings(leafIndex: UInt64) -> [Entry] { tables.postings.removeValue(forKey: leafIndex) ?? [] }
 }
 
-extension ReplayUnit: PrincipalStore {
-  package func principal(id: String) -> Principal? { principals[id] }
+/// What the domains keep, by the keys that they ask for.
+package struct ReplayTables: Sendable {
+  /// Principals by identifier.
+  package internal(set) var principals: [String: Principal] = [:]
+  var thumbprints: [String: String] = [:]
+  /// Invitations of agents by digest.
+  package internal(set) var invitations: [[UInt8]: Invitation] = [:]
 
-  package func principal(thumbprint: String) -> Principal? { identifiers[thumbprint].flatMap { principals[$0] } }
+  /// Accounts by identifier.
+  package internal(set) var accounts: [String: Account] = [:]
+  /// Holds by identifier.
+  package internal(set) var holds: [String: Hold] = [:]
+  var postings: [UInt64: [Entry]] = [:]
+
+  /// Credentials by identifier.
+  package internal(set) var credentials: [[UInt8]: Credential] = [:]
+  /// Groups of approvers by identifier.
+  package internal(set) var groups: [String: ApproverGroup] = [:]
+  /// Invitations of people by digest.
+  package internal(set) var personInvitations: [[UInt8]: PersonInvitation] = [:]
+
+  /// The policies of a tenant, in the order of their versions.
+  package internal(set) var policies: [String: [PolicyVersion]] = [:]
+  /// The versions of a consent, each with the consent's status as it was when it was made, and the present status.
+  package internal(set) var consents: [String: Versions] = [:]
+
+  /// A consent with all its versions.
+  package struct Versions: Sendable, Equatable {
+    /// Where it stands.
+    package internal(set) var status: ConsentRecord.Status
+    /// The versions, with their leaves, in the order in which they were added.
+    package internal(set) var all: [ConsentRecord]
+
+    var current: ConsentRecord? {
+      all.last.map { ConsentRecord(terms: $0.terms, leafIndex: $0.leafIndex, status: status) }
+    }
+  }
+
+  /// Payments by identifier.
+  package internal(set) var payments: [String: Payment] = [:]
+  /// The payments under a consent, by the time of their decision.
+  var decided: [String: [Decided]] = [:]
+  /// How many payments to a counterparty count.
+  var counting: [Pair: Int] = [:]
+  /// Decisions about payments by payment and person.
+  package internal(set) var approvals: [Pair: GivenApproval] = [:]
+  var approvers: [String: Set<String>] = [:]
+  /// Budgets by consent.
+  package internal(set) var budgets: [String: [BudgetWindow]] = [:]
+
+  /// The configurations of the rail by leaf.
+  package internal(set) var rails: [UInt64: ACHRail] = [:]
+  /// Entries by leaf.
+  package internal(set) var entries: [UInt64: RailEntry] = [:]
+  var traces: [Numbered: UInt64] = [:]
+  var paying: [String: UInt64] = [:]
+  var waiting: [String: Set<UInt64>] = [:]
+  var filed: [Numbered: [UInt64]] = [:]
+  /// Files by tenant and number.
+  package internal(set) var files: [Numbered: RailFile] = [:]
+  var newestFile: [String: Int] = [:]
+
+  /// A key of two texts.
+  package struct Pair: Hashable, Sendable {
+    let first: String
+    let second: String
+  }
+
+  /// A key of a tenant and a number.
+  package struct Numbered: Hashable, Sendable {
+    let tenant: String
+    let number: UInt64
+  }
+
+  struct Decided: Sendable {
+    let at: Timestamp
+    let id: String
+  }
+
+  /// Nothing on record.
+  package init() {}
+}
+
+extension Dictionary {
+  /// Adds a value under a key that must not be taken.
+  mutating func add(_ value: Value, at key: Key, _ what: StaticString) throws {
+    guard self[key] == nil else { throw StorageError("the \(what) exists already") }
+    self[key] = value
+  }
+
+  /// Changes a value that must exist.
+  mutating func change(_ key: Key, _ what: StaticString, _ body: (inout Value) -> Void) throws {
+    guard let index = index(forKey: key) else { throw StorageError("there is no such \(what)") }
+    body(&values[index])
+  }
+}
+
+// MARK: - Principals
+
+extension ReplayStore {
+  package func principal(id: String) -> Principal? { tables.principals[id] }
+
+  package func principal(thumbprint: String) -> Principal? {
+    tables.thumbprints[thumbprint].flatMap { tables.principals[$0] }
+  }
 
   package mutating func insert(_ principal: Principal) throws {
-    guard principals[principal.id] == nil, identifiers[principal.thumbprint] == nil else {
-      throw StorageError("principal \(principal.id) or its key exists already")
+    guard tables.thumbprints[principal.thumbprint] == nil, tables.principals[principal.id] == nil else {
+      throw StorageError("the principal or its key exists already")
     }
-    principals[principal.id] = principal
-    identifiers[principal.thumbprint] = principal.id
+    tables.principals[principal.id] = principal
+    tables.thumbprints[principal.thumbprint] = principal.id
   }
 
-  package mutating func setStatus(_ status: Principal.Status, enrolmentIndex: UInt64, of id: String) throws {
-    guard principals[id] != nil else { throw StorageError("there is no principal \(id)") }
-    principals[id]?.status = status
-    principals[id]?.enrolmentIndex = enrolmentIndex
+  package mutating func update(_ principal: Principal) throws {
+    try tables.principals.change(principal.id, "principal") {
+      ($0.status, $0.enrolmentIndex, $0.since) = (principal.status, principal.enrolmentIndex, principal.since)
+    }
   }
 
-  package func invitation(digest: [UInt8]) -> Invitation? { invitations[digest] }
+  package func invitation(digest: [UInt8]) -> Invitation? { tables.invitations[digest] }
 
   package mutating func insert(_ invitation: Invitation) throws {
-    guard invitations[invitation.digest] == nil else { throw StorageError("the invitation exists already") }
-    invitations[invitation.digest] = invitation
+    try tables.invitations.add(invitation, at: invitation.digest, "invitation")
   }
 }
 
-extension ReplayUnit: LedgerStore {
-  package func account(_ id: String) -> Account? { accounts[id] }
+// MARK: - Ledger
+
+extension ReplayStore {
+  package func account(_ id: String) -> Account? { tables.accounts[id] }
 
   package func accounts(owner: String) -> [Account] {
-    accounts.values.filter { $0.owner == owner }.sorted { $0.id < $1.id }
+    tables.accounts.values.filter { $0.owner == owner }.sorted { $0.id < $1.id }
   }
 
   package mutating func insert(_ account: Account) throws {
-    guard accounts[account.id] == nil else { throw StorageError("account \(account.id) exists already") }
-    accounts[account.id] = account
+    try tables.accounts.add(account, at: account.id, "account")
   }
 
   package mutating func update(_ account: Account) throws {
-    guard accounts[account.id] != nil else { throw StorageError("there is no account \(account.id)") }
-    accounts[account.id]?.debitsPosted = account.debitsPosted
-    accounts[account.id]?.creditsPosted = account.creditsPosted
-    accounts[account.id]?.debitsPending = account.debitsPending
-    accounts[account.id]?.creditsPending = account.creditsPending
+    try tables.accounts.change(account.id, "account") {
+      $0.isUnderConsent = account.isUnderConsent
+      ($0.debitsPosted, $0.creditsPosted) = (account.debitsPosted, account.creditsPosted)
+      ($0.debitsPending, $0.creditsPending) = (account.debitsPending, account.creditsPending)
+    }
   }
 
-  package func hold(_ id: String) -> Hold? { holds[id] }
+  package func hold(_ id: String) -> Hold? { tables.holds[id] }
 
   package mutating func insert(_ hold: Hold) throws {
-    guard holds[hold.id] == nil else { throw StorageError("hold \(hold.id) exists already") }
-    holds[hold.id] = hold
+    try tables.holds.add(hold, at: hold.id, "hold")
   }
 
   package mutating func setState(_ state: Hold.State, ofHold id: String) throws {
-    guard holds[id] != nil else { throw StorageError("there is no hold \(id)") }
-    holds[id]?.state = state
+    try tables.holds.change(id, "hold") { $0.state = state }
   }
 
   package func heldExpiring(atOrBefore moment: Int64, limit: Int) -> [String] {
-    holds.values.filter { $0.state == .held && $0.expiresAt <= moment }.sorted { $0.expiresAt < $1.expiresAt }
+    tables.holds.values.filter { $0.state == .held && $0.expiresAt <= moment }.sorted { $0.expiresAt < $1.expiresAt }
       .prefix(limit).map(\.id)
   }
 
   package mutating func post(_ entries: [Entry], leafIndex: UInt64) throws {
-    guard posted[leafIndex] == nil else { throw StorageError("leaf \(leafIndex) has postings already") }
-    posted[leafIndex] = entries
+    try tables.postings.add(entries, at: leafIndex, "postings of the leaf")
   }
 
-  package func postings(leafIndex: UInt64) -> [Entry] { posted[leafIndex] ?? [] }
+  package func postings(leafIndex: UInt64) -> [Entry] { tables.postings[leafIndex] ?? [] }
+}
+
+// MARK: - Credentials and groups
+
+extension ReplayStore {
+  package func credential(id: [UInt8]) -> Credential? { tables.credentials[id] }
+
+  package func credentials(of person: String) -> [Credential] {
+    tables.credentials.values.filter { $0.person == person }.sorted { $0.id.lexicographicallyPrecedes($1.id) }
+  }
+
+  package func isEnrolled(publicKey: [UInt8]) -> Bool {
+    tables.credentials.values.contains { $0.publicKey == publicKey }
+  }
+
+  package mutating func insert(_ credential: Credential) throws {
+    guard tables.credentials[credential.id] == nil, try !isEnrolled(publicKey: credential.publicKey) else {
+      throw StorageError("the credential or its key exists already")
+    }
+    tables.credentials[credential.id] = credential
+  }
+
+  package mutating func setUse(signCount: UInt32, backupState: Bool, ofCredential id: [UInt8]) throws {
+    try tables.credentials.change(id, "credential") { ($0.signCount, $0.backupState) = (signCount, backupState) }
+  }
+
+  package func group(_ id: String) -> ApproverGroup? { tables.groups[id] }
+
+  package func groups(of person: String) -> [ApproverGroup] {
+    tables.groups.values.filter { $0.members.contains(person) }.sorted { $0.id < $1.id }
+  }
+
+  package mutating func insert(_ group: ApproverGroup) throws {
+    try tables.groups.add(group, at: group.id, "group")
+  }
+
+  package mutating func update(_ group: ApproverGroup) throws {
+    try tables.groups.change(group.id, "group") { present in
+      present = ApproverGroup(
+        id: present.id, tenant: present.tenant, name: present.name, version: group.version, members: group.members)
+    }
+  }
+
+  package func personInvitation(digest: [UInt8]) -> PersonInvitation? { tables.personInvitations[digest] }
+
+  package func personInvitation(person: String) -> PersonInvitation? {
+    tables.personInvitations.values.filter { $0.person == person }.max { $0.leafIndex < $1.leafIndex }
+  }
+
+  package mutating func insert(_ invitation: PersonInvitation) throws {
+    guard tables.personInvitations[invitation.digest] == nil,
+      !tables.personInvitations.values.contains(where: { $0.id == invitation.id })
+    else { throw StorageError("the invitation exists already") }
+    tables.personInvitations[invitation.digest] = invitation
+  }
+
+  package mutating func setUsed(_ leafIndex: UInt64, personInvitation id: String) throws {
+    let digest = tables.personInvitations.values.first { $0.id == id }?.digest ?? []
+    try tables.personInvitations.change(digest, "invitation") { $0.usedIndex = leafIndex }
+  }
 }

@@ -1,54 +1,95 @@
 import AgentIdentity
-import Foundation
+import Consent
+import Cosign
 import GRDB
 import Ledger
+import Payments
+import Policy
+import Wire
 
 /// Compares the tables with the state that the record comes to: nothing more, nothing less.
 struct StateAudit {
-  private let state: ReplayUnit
+  private let state: ReplayTables
 
-  init(_ state: ReplayUnit) { self.state = state }
+  init(_ state: ReplayUnit) { self.state = state.tables }
 
   func run(in unit: SQLiteUnit, _ report: inout AuditReport) {
     report.principals = state.principals.count
     report.accounts = state.accounts.count
     report.holds = state.holds.count
-    compare("principal", state.principals, try unit.principals(), by: \.id, &report)
-    compare("invitation", state.invitations, try unit.invitations(), by: \.digest, &report)
-    compare("account", state.accounts, try unit.accounts(), by: \.id, &report)
-    compare("hold", state.holds, try unit.holds(), by: \.id, &report)
+    report.credentials = state.credentials.count
+    report.consents = state.consents.count
+    report.payments = state.payments.count
+    report.approvals = state.approvals.count
+    report.files = state.files.count
+    compare("principal", state.principals.values, try unit.principals(), by: \.id, &report)
+    compare("invitation", state.invitations.values, try unit.invitations(), by: \.digest, &report) {
+      "of owner \($0.owner)"
+    }
+    compare("account", state.accounts.values, try unit.accounts(), by: \.id, &report)
+    compare("hold", state.holds.values, try unit.holds(), by: \.id, &report)
+    comparePeople(in: unit, &report)
+    compareConsents(in: unit, &report)
+    comparePayments(in: unit, &report)
     balance(in: unit, &report)
   }
 
-  private func compare<Key: Hashable & Comparable, Value: Equatable>(
-    _ table: String, _ expected: [Key: Value], _ rows: @autoclosure () throws -> [Value], by key: (Value) -> Key,
-    _ report: inout AuditReport
-  ) where Key: CustomStringConvertible {
-    compare(table, expected, try rows(), by: key, { $0.description }, &report)
+  private func comparePeople(in unit: SQLiteUnit, _ report: inout AuditReport) {
+    compare("credential", state.credentials.values, try unit.credentials(), by: \.id, &report) { "of \($0.person)" }
+    compare("approver_group", state.groups.values, try unit.groups(), by: \.id, &report)
+    compare("person_invitation", state.personInvitations.values, try unit.personInvitations(), by: \.id, &report)
+    compare(
+      "policy", state.policies.values.joined(), try unit.policies(), by: { "\($0.tenant) \($0.document.name)" }, &report
+    )
   }
 
-  private func compare(
-    _ table: String, _ expected: [[UInt8]: Invitation], _ rows: @autoclosure () throws -> [Invitation],
-    by key: (Invitation) -> [UInt8], _ report: inout AuditReport
+  private func compareConsents(in unit: SQLiteUnit, _ report: inout AuditReport) {
+    let current = state.consents.values.compactMap(\.current)
+    compare(
+      "consent", current.map { ConsentRow($0.terms.id, $0.terms.owner, $0.terms.version, $0.status.rawValue) },
+      try unit.consentRows(), by: \.id, &report)
+    compare(
+      "consent_version",
+      state.consents.values.flatMap(\.all).map { ConsentVersion(terms: $0.terms, leaf: $0.leafIndex) },
+      try unit.consentVersions().map { ConsentVersion(terms: $0.terms, leaf: $0.leafIndex) },
+      by: { "\($0.terms.id) \($0.terms.version)" }, &report)
+  }
+
+  private func comparePayments(in unit: SQLiteUnit, _ report: inout AuditReport) {
+    compare("payment", state.payments.values, try unit.payments(), by: \.id, &report)
+    compare(
+      "approval", state.approvals.values, try unit.approvals(), by: { "of \($0.payment) by \($0.person)" }, &report)
+    compare(
+      "budget", state.budgets.values.joined(), try unit.budgets(),
+      by: { "of \($0.consent) from \($0.start) to \($0.end)" }, &report)
+    compare("rail", state.rails.values, try unit.rails(), by: \.leafIndex, &report)
+    compare("rail_entry", state.entries.values, try unit.entries(), by: \.leafIndex, &report)
+    compare("rail_file", state.files.values, try unit.files(), by: { "\($0.tenant) \($0.number)" }, &report)
+  }
+
+  private func compare<Key: Hashable & CustomStringConvertible, Value: Equatable>(
+    _ table: String, _ expected: some Sequence<Value>, _ rows: @autoclosure () throws -> [Value],
+    by key: (Value) -> Key, _ report: inout AuditReport
   ) {
-    compare(table, expected, try rows(), by: key, { "of owner \(expected[$0]?.owner ?? "unknown")" }, &report)
+    compare(table, expected, try rows(), by: key, &report) { key($0).description }
   }
 
   private func compare<Key: Hashable, Value: Equatable>(
-    _ table: String, _ expected: [Key: Value], _ rows: @autoclosure () throws -> [Value], by key: (Value) -> Key,
-    _ name: (Key) -> String, _ report: inout AuditReport
+    _ table: String, _ expected: some Sequence<Value>, _ rows: @autoclosure () throws -> [Value],
+    by key: (Value) -> Key, _ report: inout AuditReport, name: (Value) -> String
   ) {
     report.audit("table \(table)") { report throws in
-      var missing = expected
+      var missing: [Key: Value] = [:]
+      for value in expected { missing[key(value)] = value }
       for row in try rows() {
-        let place = "\(table) \(name(key(row)))"
+        let place = "\(table) \(name(row))"
         switch missing.removeValue(forKey: key(row)) {
         case nil: report.add(place, "the log accounts for no such row.")
         case row: break
         default: report.add(place, "its row is not what the log comes to.")
         }
       }
-      for (key, _) in missing { report.add("\(table) \(name(key))", "its row is missing.") }
+      for value in missing.values { report.add("\(table) \(name(value))", "its row is missing.") }
     }
   }
 
@@ -83,7 +124,32 @@ struct StateAudit {
   }
 }
 
+/// A row of the table consent.
+private struct ConsentRow: Equatable {
+  let id: String
+  let owner: String
+  let version: Int
+  let status: String
+
+  init(_ id: String, _ owner: String, _ version: Int, _ status: String) {
+    (self.id, self.owner, self.version, self.status) = (id, owner, version, status)
+  }
+}
+
+/// A row of the table consent_version.
+private struct ConsentVersion: Equatable {
+  let terms: ConsentTerms
+  let leaf: UInt64
+}
+
 extension SQLiteUnit {
+  /// Every consent, apart from its versions.
+  fileprivate func consentRows() throws -> [ConsentRow] {
+    try all("SELECT id, owner, version, status FROM consent ORDER BY id", []) { row in
+      ConsentRow(row[0], row[1], row[2], row[3])
+    }
+  }
+
   /// Every invitation, by digest.
   func invitations() throws -> [Invitation] {
     try all("SELECT digest, owner, tenant FROM invitation ORDER BY digest", []) { row in

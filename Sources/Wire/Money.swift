@@ -1,5 +1,3 @@
-public import Wire
-
 /// An ISO 4217 currency.
 public struct Currency: Hashable, Sendable, CustomStringConvertible {
   /// The alphabetic code.
