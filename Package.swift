@@ -175,7 +175,7 @@ let testing: [Target] = [
     "Payments",
     [
       "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger", "Consent", "Policy", "Cosign", "Rails",
-      "CommandGate", "StorageSQLite", "SoftwareAuthenticator",
+      "CommandGate", "StorageSQLite", "SoftwareAuthenticator", crypto,
     ]),
 ]
 

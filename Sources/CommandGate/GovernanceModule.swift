@@ -119,7 +119,7 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
       if let group { _ = try self.group(group, tenant, in: &unit) }
     case .makeGroup: break
     case .removeMember(let id, let person):
-      var group = try group(id, tenant, in: &unit)
+      var group = try group(id, tenant, status: 404, in: &unit)
       try group.remove(person)
     case .publish(let policy):
       let next = (try unit.policy(tenant: tenant)?.document.version ?? 0) + 1
@@ -144,9 +144,12 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
     return principal
   }
 
-  private func group(_ id: String, _ tenant: String, in unit: inout Unit) throws -> ApproverGroup {
+  /// - Parameter status: 404 where the path names the group, 422 where the body does.
+  private func group(
+    _ id: String, _ tenant: String, status: Int = 422, in unit: inout Unit
+  ) throws -> ApproverGroup {
     guard let group = try unit.group(id), group.tenant == tenant else {
-      throw Problem(422, "group_not_found", "There is no group '\(id)' in this tenant; check its identifier.")
+      throw Problem(status, "group_not_found", "There is no group '\(id)' in this tenant; check its identifier.")
     }
     return group
   }

@@ -55,9 +55,10 @@ extension PaymentsModule {
       throw Problem(
         403, "approval_by_initiator", "Whoever asks for a payment, or whose agent asks, does not approve it.")
     }
-    guard let need = payment.needs.first(where: { $0.members.contains(person.id) }),
-      try unit.group(need.group)?.members.contains(person.id) == true
-    else {
+    let need = try payment.needs.first { need in
+      try need.members.contains(person.id) && unit.group(need.group)?.members.contains(person.id) == true
+    }
+    guard let need else {
       throw Problem(403, "approval_not_permitted", "Only members of the payment's group of approvers decide about it.")
     }
     let approvals = try unit.approvals(payment: payment.id)
@@ -126,14 +127,8 @@ extension PaymentsModule {
       command: context.id.description, leafIndex: context.leafIndex, isSealed: false)
     try unit.insert(approval)
     var references = [CommandEvidence.Reference("held", payment.leafIndex)]
-    // Whoever has approved and was revoked or removed since counts no more.
-    let standing = try approvals.filter { given in
-      try unit.principal(id: given.person)?.status == .active
-        && payment.needs.contains { need in
-          try need.members.contains(given.person) && unit.group(need.group)?.members.contains(given.person) == true
-        }
-    }
-    if !approves || payment.isComplete(with: standing + [approval]) {
+    let (isComplete, counted) = try tally(approvals + [approval], of: payment, in: &unit)
+    if !approves || isComplete {
       payment.state = approves ? .releasing : .ending
       payment.endedBy = context.id.description
       try unit.update(payment)
@@ -142,9 +137,25 @@ extension PaymentsModule {
       // The release rests on all that it needs: what an auditor of this one leaf must look at.
       if let consent = try unit.consent(payment.consent) { references.append(.init("consent", consent.leafIndex)) }
       if let policy = try unit.policy(tenant: payment.tenant) { references.append(.init("policy", policy.leafIndex)) }
-      references += standing.map { .init("approval", $0.leafIndex) }
+      references += counted.filter { $0 != approval }.map { .init("approval", $0.leafIndex) }
     }
     return Ruling(.allow, references: references)
+  }
+
+  /// Whether every group has given as many approvals as it must, and the approvals that count for any. A person counts
+  /// for a group as a member of its roster who is one still, and whom nobody has revoked.
+  private func tally(
+    _ approvals: [GivenApproval], of payment: Payment, in unit: inout Unit
+  ) throws -> (isComplete: Bool, counted: [GivenApproval]) {
+    let valid = try approvals.filter { try $0.approves && unit.principal(id: $0.person)?.status == .active }
+    var (isComplete, people): (Bool, Set<String>) = (true, [])
+    for need in payment.needs {
+      let present = try unit.group(need.group)?.members ?? []
+      let counted = valid.map(\.person).filter { need.members.contains($0) && present.contains($0) }
+      isComplete = isComplete && counted.count >= need.approvals
+      people.formUnion(counted)
+    }
+    return (isComplete, valid.filter { people.contains($0.person) })
   }
 
   // MARK: - T2
@@ -158,8 +169,9 @@ extension PaymentsModule {
     let approvals = try unit.approvals(payment: id)
     if payment.endedBy == command {
       if terms.decision == .approve {
-        // An approval that this one counted on may have failed between the two commits.
-        guard payment.isComplete(with: approvals.filter(\.isSealed)) else {
+        // An approval that this one counted on may have failed between the two commits, and none that T1 left out may
+        // take its place.
+        guard try tally(approvals.filter(\.isSealed), of: payment, in: &unit).isComplete else {
           throw Problem(409, "approval_incomplete", "Another approval could not be recorded; decide again.")
         }
         try post(&payment, under: sealed, in: &unit)
@@ -171,14 +183,6 @@ extension PaymentsModule {
     result["decision"] = .string(terms.decision.rawValue)
     result["approvals"] = .array(approvals.map { .object($0.json) })
     return result
-  }
-}
-
-extension Payment {
-  /// Whether every group has given as many approvals as it must.
-  func isComplete(with approvals: [GivenApproval]) -> Bool {
-    let people = Set(approvals.filter(\.approves).map(\.person))
-    return needs.allSatisfy { need in need.members.count { people.contains($0) } >= need.approvals }
   }
 }
 

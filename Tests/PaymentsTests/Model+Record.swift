@@ -43,7 +43,7 @@ extension Model {
       payments[index].approvals.append(.init(person: command.by, approves: approves, leaf: leaf))
       if !approves {
         (payments[index].state, payments[index].endedBy) = (.ending, leaf)
-      } else if payments[index].isComplete(payments[index].approvals) {
+      } else if payments[index].isComplete(standing(payments[index])) {
         (payments[index].state, payments[index].endedBy) = (.releasing, leaf)
       }
     case .void(let id):
@@ -176,6 +176,13 @@ extension Model {
     holds[index].state = state
   }
 
+  /// The approvals that still count: whoever was taken out of the group since does not approve any more.
+  private func standing(_ payment: ModelPayment) -> [ModelPayment.Approval] {
+    payment.approvals.filter { given in
+      payment.needs.contains { $0.members.contains(given.person) && groups[$0.group]?.contains(given.person) == true }
+    }
+  }
+
   /// Whether a person may decide about a payment.
   func mayDecide(_ id: String, _ person: String, _ approves: Bool, _ now: Timestamp) throws {
     guard let payment = payments.first(where: { $0.id == id }), !payment.needs.isEmpty else {
@@ -254,7 +261,7 @@ extension Model {
       }
       guard payments[index].endedBy == leaf else { return }
       if approves {
-        guard payments[index].isComplete(payments[index].approvals.filter(\.isSealed)) else {
+        guard payments[index].isComplete(standing(payments[index]).filter(\.isSealed)) else {
           throw Refused("approval_incomplete")
         }
         post(index, leaf)

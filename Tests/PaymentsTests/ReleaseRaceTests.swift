@@ -128,6 +128,34 @@ import Wire
     }
   }
 
+  /// Whoever was taken out of the group has not approved: neither at once, nor in the place of an approval that failed.
+  @Test(arguments: [false, true]) func aRemovedMemberHasNotApproved(_ fails: Bool) async throws {
+    try await Self.world { s in
+      try await s.reopen(isSlow: true)
+      let payment = try await s.held(approvals: 2, seconds: 3600)
+      let (gone, one, other) = (s.approvers[0], s.approvers[1], s.approvers[2])
+      try await s.carryOut([try #require(try await s.tap(.approve, payment, by: gone))])
+      let group = try #require(s.model.payments.last?.needs.first?.group)
+      try await s.carryOut([
+        try await s.command(
+          "/v1/groups/\(group)/remove", ["person": .string(gone.id)], .remove(group: group, person: gone.id),
+          by: s.world.officer)
+      ])
+      let first = try #require(try await s.tap(.approve, payment, by: one))
+      guard fails else {
+        try await s.carryOut([first])
+        #expect(s.model.payments.last?.state == .held)
+        return
+      }
+      s.world.clock.advance(milliseconds: 200_000)
+      let second = try #require(try await s.tap(.approve, payment, by: other))
+      try await s.carryOut([first, second], delay: 150_000)
+      #expect(s.verdicts[first.key ?? []] == .refused("seal_expired"))
+      #expect(s.verdicts[second.key ?? []] == .refused("approval_incomplete"))
+      #expect(s.model.payments.last?.state == .held)
+    }
+  }
+
   // MARK: - What changes between hold and approval
 
   /// What was tapped before a change is refused after it, and so is whoever asks for something to sign; a decline is

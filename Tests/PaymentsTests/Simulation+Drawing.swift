@@ -24,14 +24,18 @@ extension Simulation {
     case 0...39: move = Int64(dice.below(20_000))
     case 40...42: move = Int64(dice.below(600_000))
     case 43, 44:
-      // Where an hour ends that some payment began.
-      let recent = model.payments.suffix(8).map { $0.time.milliseconds + 3_600_000 + edge }.filter {
-        $0 > now.milliseconds
+      // Where an hour ends whose payments are used up, and the next one is asked for.
+      let full = model.consents.values.filter { model.hour($0.id, now) >= $0.hourly }.map(\.id).sorted()
+      focus = full.isEmpty ? nil : dice.pick(full)
+      let began = focus.flatMap {
+        model.counting($0).first { $0.time.milliseconds > now.milliseconds - 3_600_000 }?.time
       }
-      move = (recent.first ?? now.milliseconds + 3_600_000) - now.milliseconds
+      move = (began?.milliseconds ?? now.milliseconds) + 3_600_000 + edge - now.milliseconds
     case 45, 46:
       // Where a day ends in some consent's place.
-      let zone = dice.pick(model.consents.values.map(\.zone).sorted())
+      let consent = dice.pick(model.consents.values.sorted { $0.id < $1.id })
+      let zone = consent.zone
+      focus = consent.id
       let calendar = Model.calendar(zone)
       let moment = Date(timeIntervalSince1970: Double(now.milliseconds) / 1000)
       let midnight = calendar.dateInterval(of: .day, for: moment)?.end ?? moment
@@ -48,6 +52,8 @@ extension Simulation {
   func drawDeeds() async throws -> [Deed] {
     let count = dice.below(3) > 0 ? 1 : 1 + dice.below(10)
     var deeds: [Deed] = []
+    if let focus, let deed = try await drawPayment(under: focus) { deeds.append(deed) }
+    focus = nil
     while deeds.count < count { if let deed = try await drawDeed() { deeds.append(deed) } }
     if dice.below(2) == 0 { deeds += try await drawQuorum() }
     // The sweeper comes by.
@@ -125,11 +131,12 @@ extension Simulation {
 
   // MARK: - Payments
 
-  private func drawPayment() async throws -> Deed? {
+  private func drawPayment(under id: String? = nil) async throws -> Deed? {
     let now = world.clock.now()
     let all = model.consents.values.sorted { $0.id < $1.id }
     let usable = all.filter { !$0.isRevoked && now < $0.expires && model.agents[$0.agent]?.isRevoked == false }
-    let consent = dice.pick(usable.isEmpty || dice.below(12) == 0 ? all : usable)
+    let drawn = dice.pick(usable.isEmpty || dice.below(12) == 0 ? all : usable)
+    let consent = id.flatMap { model.consents[$0] } ?? drawn
     let payee = dice.below(25) == 0 ? "stranger" : dice.pick(consent.payees).id
     let rails = consent.payees.first { $0.id == payee }.map {
       ($0.ach == nil ? [] : ["ach"]) + ($0.book == nil ? [] : ["book"])

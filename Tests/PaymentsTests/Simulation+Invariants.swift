@@ -67,7 +67,9 @@ extension Simulation {
   private static func check(_ expected: ModelPayment, in unit: inout Life<Disk>.Unit) throws {
     let id = expected.id
     guard let payment = try unit.payment(id) else { throw Discrepancy("payment \(id) is missing") }
-    guard payment.state.rawValue == expected.state.rawValue, payment.postedIndex == expected.postedAt else {
+    guard payment.state.rawValue == expected.state.rawValue, payment.postedIndex == expected.postedAt,
+      (payment.endedBy == nil) == (expected.endedBy == nil)
+    else {
       throw Discrepancy("payment \(id) is \(payment.state), and must be \(expected.state)")
     }
     let approvals = try unit.approvals(payment: id)
