@@ -54,7 +54,7 @@ extension EndToEndTests.Description {
     #expect(try await fixture.submit("/v1/groups/\(group)/remove", member).summary == "403 officer_required")
     #expect(try await fixture.submit("/v1/groups/\(group)/remove", member, as: officer).status == 200)
     #expect(
-      try await fixture.submit("/v1/groups/nobody/remove", member, as: officer).summary == "422 group_not_found")
+      try await fixture.submit("/v1/groups/nobody/remove", member, as: officer).summary == "404 group_not_found")
     let revoke = "/v1/people/\(enrolled["person"]?.string ?? "")/revoke"
     #expect(try await fixture.submit(revoke, [:]).summary == "403 officer_required")
     #expect(try await fixture.submit(revoke, ["reason": "left"], as: officer).status == 200)
