@@ -148,7 +148,7 @@ let testing: [Target] = [
   .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
   .testTarget(
     name: "FuzzTests",
-    dependencies: ["TestSupport", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "Ledger"],
+    dependencies: ["TestSupport", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "Ledger"],
     path: "Tests/FuzzTests"),
   tests("Wire"),
   tests("SecretMemory"),

@@ -47,7 +47,7 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
     guard signed.method == "POST", signed.asserted == nil, parts.count >= 3, parts[1] == "v1" else {
       throw Problem(404, "route_not_found", "There is no command at this path.")
     }
-    do {
+    return try Problem.reading {
       let json = try JSONValue(parsing: signed.body)
       switch (parts.count, parts[2]) {
       case (3, "invitations"): return try Self.invitation(json)
@@ -73,12 +73,6 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
         return .publish(policy)
       default: throw Problem(404, "route_not_found", "There is no command at this path.")
       }
-    } catch let problem as Problem {
-      throw problem
-    } catch let error as JSONError {
-      throw Problem(400, error.code.description, error.description)
-    } catch {
-      throw Problem(400, "malformed", "The body cannot be read.")
     }
   }
 

@@ -22,39 +22,33 @@ public enum LedgerCommand: Sendable, Equatable {
   /// - Throws: a 404 `route_not_found` for another path; a 4xx that says which rule the body breaks.
   public init(path: String, body: [UInt8]) throws(Problem) {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    do {
+    self = try Problem.reading {
       let json = try JSONValue(parsing: body)
       switch parts.count {
-      case 1 where parts[0] == "accounts": self = try Self.account(json)
+      case 1 where parts[0] == "accounts": return try Self.account(json)
       case 1 where parts[0] == "transfers":
         var reader = try ObjectReader(json, "the transfer")
         let entries = try Self.entries(&reader)
         _ = try reader.optionalString("memo", maximumBytes: 140)
         try reader.finish()
-        self = .transfer(entries)
+        return .transfer(entries)
       case 1 where parts[0] == "holds":
         var reader = try ObjectReader(json, "the hold")
         let entries = try Self.entries(&reader)
         let seconds = try reader.integer("expires_in", in: 1...Self.maximumHoldSeconds)
         _ = try reader.optionalString("memo", maximumBytes: 140)
         try reader.finish()
-        self = .hold(entries, seconds: seconds)
+        return .hold(entries, seconds: seconds)
       case 3 where parts[0] == "holds" && parts[2] == "capture":
         var reader = try ObjectReader(json, "the capture")
         let amount = reader.optional("amount")
         try reader.finish()
-        self = .capture(hold: parts[1], amount: amount)
+        return .capture(hold: parts[1], amount: amount)
       case 3 where parts[0] == "holds" && parts[2] == "void":
         try ObjectReader(json, "the void").finish()
-        self = .void(hold: parts[1])
+        return .void(hold: parts[1])
       default: throw Problem(404, "route_not_found", "The ledger has no command at this path.")
       }
-    } catch let problem as Problem {
-      throw problem
-    } catch let error as JSONError {
-      throw Problem(400, error.code.description, error.description)
-    } catch {
-      throw Problem(400, "malformed", "The body cannot be read.")
     }
   }
 

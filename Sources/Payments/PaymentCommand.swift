@@ -73,31 +73,25 @@ extension PaymentCommand {
       }
       return
     }
-    do {
+    self = try Problem.reading {
       let json = try JSONValue(parsing: signed.body)
       switch Array(parts[2...]) {
-      case ["payments", "authorize"]: self = .authorize(try PaymentRequest(json))
+      case ["payments", "authorize"]: return .authorize(try PaymentRequest(json))
       case let path where path.count == 3 && path[0] == "payments" && path[2] == "void":
         try ObjectReader(json, "the void").finish()
-        self = .void(path[1])
+        return .void(path[1])
       case ["rails", "ach"]:
         var reader = try ObjectReader(json, "the rail")
-        let originator = try ACHOriginator(json: try reader.value("originator"))
+        let value = try reader.value("originator")
+        let originator: ACHOriginator
+        do throws(ACHError) { originator = try ACHOriginator(json: value) } catch { throw error.problem }
         let account = try reader.string("settlement_account", maximumBytes: 64)
         let bank = try reader.value("bank")
         try reader.finish()
-        self = .configure(originator, settlementAccount: account, bank: bank)
-      case ["rails", "ach", "answers"]: self = try Self.answer(json)
+        return .configure(originator, settlementAccount: account, bank: bank)
+      case ["rails", "ach", "answers"]: return try Self.answer(json)
       default: throw unknown
       }
-    } catch let problem as Problem {
-      throw problem
-    } catch let error as JSONError {
-      throw Problem(400, error.code.description, error.description)
-    } catch let error as ACHError {
-      throw error.problem
-    } catch {
-      throw Problem(400, "malformed", "The body cannot be read.")
     }
   }
 
@@ -106,7 +100,8 @@ extension PaymentCommand {
     if reader.optional("returns") != nil {
       let text = try reader.string("returns", maximumBytes: maximumReturnFile)
       try reader.finish()
-      let returns = try ACHFile(parsing: Array(text.utf8)).returns
+      let returns: [ACHReturn]
+      do { returns = try ACHFile(parsing: Array(text.utf8)).returns } catch { throw error.problem }
       guard !returns.isEmpty, Set(returns.map(\.originalTraceNumber)).count == returns.count else {
         throw Problem(422, "returns_repeated", "A file of returns sends at least one entry back, and each one once.")
       }

@@ -1,4 +1,5 @@
 import AgentIdentity
+import Cosign
 import Foundation
 import JOSE
 import Ledger
@@ -77,11 +78,20 @@ struct ParserFuzzTests {
         ],
         signatureInput: "sig=(\"@method\");created=1", signature: "sig=:AAAA:", body: Array("{}".utf8)),
       principal: "agt_x", key: Array(#"{"kty":"OKP"}"#.utf8), enrolmentIndex: 7)
+    let referring = CommandEvidence(
+      request: evidence.request, principal: evidence.principal, key: evidence.key, enrolmentIndex: 7,
+      references: [.init("consent", 5), .init("approval", 6)])
+    let enrolment = CredentialEnrolment(
+      person: "apr_x", origin: "https://approve.example.com", invitationIndex: 3, token: random.bytes(16),
+      registrations: [
+        .init(
+          purpose: .approval, challenge: random.bytes(32), clientData: random.bytes(40), attestation: random.bytes(60))
+      ])
     let decided = Leaf.Authorized(
       command: CommandID(from: random), audience: "ledger", tenant: "ten_x", environment: "development",
       commitment: random.bytes(32), policyVersion: "builtin/1", notAfter: Timestamp(seconds: 1_800_000_300))
     let leaves: [Leaf] = [
-      .genesis(digest: random.bytes(32)), .authorized(decided),
+      .genesis(digest: random.bytes(32)), .authorized(decided), .held(decided),
       .denied(decided, code: "account_overdrawn", refusal: random.bytes(32)),
       .outcome(.init(authorizedIndex: 9, status: .done, commitment: random.bytes(32))),
       .event(.init(kind: "token.issued", commitment: random.bytes(32))),
@@ -91,7 +101,14 @@ struct ParserFuzzTests {
         let (leaf, time) = try Leaf.decode(bytes)
         return leaf.encoded(at: time)
       },
-      Target("evidence", [evidence.encoded]) { try CommandEvidence(decoding: $0).encoded },
+      Target("evidence", [evidence.encoded, referring.encoded]) { try CommandEvidence(decoding: $0).encoded },
+      Target("enrolment", [JSONValue.object(enrolment.json).canonical()]) { bytes in
+        // Its members may come in any order; what is read is what would be written.
+        let json = try JSONValue(parsing: bytes)
+        struct Other: Error {}
+        guard json.canonical() == bytes else { throw Other() }
+        return JSONValue.object(try CredentialEnrolment(json).json).canonical()
+      },
       Target("checkpoint body", [Array("tc.dev.invalid/log\n12\n\(Base64.encode(random.bytes(32)))\n".utf8)]) {
         Array(try Checkpoint(body: try text($0)).body.utf8)
       },
@@ -163,6 +180,13 @@ struct ParserFuzzTests {
       },
       Target("seal", [seal]) {
         _ = try SealBundle(try JSONValue(parsing: $0)); return nil
+      },
+      Target(
+        "asserted command",
+        [Array(#"{"approval":{"expiry":1},"assertion":{"id":"AA","rawId":"AA","type":"public-key"}}"#.utf8)]
+      ) {
+        _ = try UnverifiedAssertedCommand(targetURI: "https://localhost/v1/approvals/x/decisions", body: $0)
+        return nil
       },
       Target("genesis", [Array(#"{"version":1}"#.utf8)]) {
         _ = try Genesis(decoding: $0); return nil
