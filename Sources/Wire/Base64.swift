@@ -77,24 +77,37 @@ public enum Base64 {
   }
 
   private static func decode(_ characters: [UInt8], _ values: [UInt8]) throws(Invalid) -> [UInt8] {
-    guard characters.count % 4 != 1 else { throw Invalid() }
-    var out = [UInt8]()
-    out.reserveCapacity(characters.count * 3 / 4)
-    var accumulator: UInt32 = 0
-    var bits: UInt32 = 0
-    for character in characters {
-      let value = values[Int(character)]
-      guard value != 0xFF else { throw Invalid() }
-      accumulator = (accumulator << 6 | UInt32(value)) & 0xFFFF
-      bits += 6
-      if bits >= 8 {
-        bits -= 8
-        out.append(UInt8(truncatingIfNeeded: accumulator >> bits))
+    let rest = characters.count % 4
+    guard rest != 1 else { throw Invalid() }
+    let (source, values) = (characters.span, values.span)
+    // A character that is none of the alphabet sets bits that no value has; so do bits left over that are not zero, or
+    // two texts would decode to the same bytes.
+    var foreign: UInt32 = 0
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: characters.count * 3 / 4) { out, count in
+      func value(_ index: Int) -> UInt32 {
+        let value = UInt32(values[Int(source[index])])
+        foreign |= value & 0xC0
+        return value
+      }
+      func put(_ group: UInt32, bytes: Int) {
+        for byte in 0..<bytes {
+          unsafe out[count + byte] = UInt8(truncatingIfNeeded: group >> (16 - 8 * UInt32(byte)))
+        }
+        count += bytes
+      }
+      let whole = source.count - rest
+      for index in stride(from: 0, to: whole, by: 4) {
+        put(value(index) << 18 | value(index + 1) << 12 | value(index + 2) << 6 | value(index + 3), bytes: 3)
+      }
+      if rest > 0 {
+        let third = rest == 3 ? value(whole + 2) : 0
+        let group = value(whole) << 18 | value(whole + 1) << 12 | third << 6
+        put(group, bytes: rest - 1)
+        foreign |= group & (rest == 3 ? 0xFF : 0xFFFF)
       }
     }
-    // Bits left over must be zero, or two texts would decode to the same bytes.
-    guard accumulator & ((1 << bits) - 1) == 0 else { throw Invalid() }
-    return out
+    guard foreign == 0 else { throw Invalid() }
+    return bytes
   }
 }
 
