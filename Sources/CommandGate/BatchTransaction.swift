@@ -67,7 +67,8 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
       // Nothing is carried out: its leaf stands under a signed head now, and its answer may go out.
       record.checkpointSize = sealed.note.claimed.size
       try unit.update(record)
-      return answer(command, record, proof: proof, under: sealed.note, .success(()), &result)
+      return answer(
+        command, record, proof: proof, under: sealed.note, .success(try? JSONValue(parsing: record.result)), &result)
     }
     let context = command.authorized.context
     let status: Leaf.Outcome.Status
@@ -96,23 +97,23 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     try unit.update(record)
     answer(
       command, record, proof: proof, under: sealed.note,
-      status == .done ? .success(()) : .failure(Refusal(decoding: record.result).problem), &result)
+      status == .done ? .success(.object(outcome)) : .failure(Refusal(decoding: record.result).problem), &result)
   }
 
   private func answer(
     _ command: InFlight<Unit>, _ record: CommandRecord, proof: [MerkleHash], under note: UnverifiedCheckpoint,
-    _ end: Result<Void, Problem>, _ result: inout BatchResult<Unit>
+    _ end: Result<JSONValue?, Problem>, _ result: inout BatchResult<Unit>
   ) {
     guard let answer = command.answer else { return }
     let authorized = command.authorized
     result.answers.append {
       answer(
         Result {
-          try end.get()
+          let outcome = try end.get()
           return .receipt(
             Receipt(
               command: record, leaf: authorized.leaf, salt: authorized.salt,
-              proof: try TLogProof(index: record.leafIndex, hashes: proof, checkpoint: note)))
+              proof: try TLogProof(index: record.leafIndex, hashes: proof, checkpoint: note), result: outcome))
         })
     }
   }
@@ -258,7 +259,8 @@ extension Receipt {
     else { throw Problem(503, "receipt_unavailable", "The receipt's parts are not stored; restore the database.") }
     return Receipt(
       command: command, leaf: leaf, salt: content.salt,
-      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit))
+      proof: try Self.proof(of: command.leafIndex, under: note, in: &unit),
+      result: command.result.isEmpty ? nil : try? JSONValue(parsing: command.result))
   }
 
   /// The proof that a leaf is under a checkpoint.

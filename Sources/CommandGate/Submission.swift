@@ -13,6 +13,8 @@ public struct Receipt: Sendable {
   public let salt: [UInt8]
   /// The proof that the leaf is under a signed checkpoint.
   public let proof: TLogProof
+  /// The command's result, as the record has its text; nil where there is none.
+  let result: JSONValue?
 
   /// The receipt as answers carry it.
   public var json: JSONObject {
@@ -25,7 +27,7 @@ public struct Receipt: Sendable {
       ],
     ]
     if let index = command.outcomeIndex { object["outcome_leaf_index"] = .integer(Int64(index)) }
-    if !command.result.isEmpty { object["result"] = try? JSONValue(parsing: command.result) }
+    object["result"] = result
     return object
   }
 }

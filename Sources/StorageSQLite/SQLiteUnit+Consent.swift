@@ -17,7 +17,7 @@ extension SQLiteUnit: PolicyStore {
   }
 
   private static func policy(_ row: SQLRow, _ documents: Documents) throws -> PolicyVersion {
-    let policy = try documents.policy(row[3]) { bytes in
+    let policy = try documents.policy(row[0], row[3]) { bytes in
       try decoding(bytes, "policy", { try PolicyDocument($0) }, { .object($0.json) })
     }
     return PolicyVersion(
@@ -86,7 +86,7 @@ extension SQLiteUnit: ConsentStore {
   private static func terms(
     _ bytes: [UInt8], consent id: String, version: Int, _ documents: Documents
   ) throws -> ConsentTerms {
-    let terms = try? documents.terms(bytes) { try ConsentTerms(canonical: $0) { (_, _) throws(Problem) in } }
+    let terms = try? documents.terms(id, bytes) { try ConsentTerms(canonical: $0) { (_, _) throws(Problem) in } }
     return try decoded(terms.flatMap { $0.id == id && $0.version == version ? $0 : nil }, "consent")
   }
 
