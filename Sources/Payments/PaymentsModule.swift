@@ -90,7 +90,7 @@ public struct PaymentsModule<Unit: PaymentStore>: CommandModule {
         "\(decision.policyVersion) denies this payment (\(decision.matched.joined(separator: ", "))); ask a security officer."
       )
     }
-    let needs = try self.needs(need, decision.action, of: agent, in: &unit)
+    let needs = try self.needs(need, decision.holds, of: agent, in: &unit)
 
     let payment = Payment(
       id: context.id.description, tenant: agent.tenant, owner: agent.owner, agent: agent.id,
@@ -119,11 +119,13 @@ public struct PaymentsModule<Unit: PaymentStore>: CommandModule {
 
   /// The approvals that consent and policy ask for, one need for each group.
   private func needs(
-    _ consent: CosignNeed, _ policy: PolicyAction, of agent: Principal, in unit: inout Unit
+    _ consent: CosignNeed, _ holds: [PolicyAction], of agent: Principal, in unit: inout Unit
   ) throws -> [Payment.Need] {
     var wanted: [(group: String, approvals: Int)] = []
     if case .approvals(let count, let group) = consent { wanted.append((group, count)) }
-    if case .hold(let count, let named) = policy {
+    func isNamed(_ hold: PolicyAction) -> Bool { if case .hold(_, _?) = hold { true } else { false } }
+    // A hold that names no group takes the consent's, or else the first that another hold names.
+    for case .hold(let count, let named) in holds.filter(isNamed) + holds.filter({ !isNamed($0) }) {
       guard let group = named ?? wanted.first?.group else {
         throw Problem(
           403, "approval_group_missing",

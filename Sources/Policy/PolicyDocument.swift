@@ -69,12 +69,14 @@ public struct PolicyDocument: Sendable, Equatable {
     ["version": version == 0 ? .string(name) : .integer(Int64(version)), "rules": .array(rules.map(\.json))]
   }
 
-  /// Decides a payment: the strictest action of all rules that match, `allow` where none does.
+  /// Decides a payment: the strictest action of all rules that match, `allow` where none does, with every hold.
   public func decide(_ facts: PolicyFacts) -> PolicyDecision {
     // A condition that a missing score leaves open counts as met: a policy fails closed.
     let matching = rules.filter { $0.condition.holds(facts) ?? true }
     return PolicyDecision(
-      action: matching.map(\.action).max() ?? .allow, matched: matching.map(\.id), policyVersion: name,
+      action: matching.map(\.action).max() ?? .allow,
+      holds: matching.map(\.action).filter { if case .hold = $0 { true } else { false } },
+      matched: matching.map(\.id), policyVersion: name,
       policyDigest: digest, factsDigest: facts.digest)
   }
 }
@@ -83,6 +85,8 @@ public struct PolicyDocument: Sendable, Equatable {
 public struct PolicyDecision: Sendable, Equatable {
   /// What happens.
   public let action: PolicyAction
+  /// Every hold that matched, in the document's order: the approvals of each must be given.
+  public let holds: [PolicyAction]
   /// The rules that matched, in the document's order.
   public let matched: [String]
   /// The document's name.

@@ -115,11 +115,11 @@ extension Model {
 
     var wanted: [(group: String, count: Int)] = []
     if let cosign = consent.cosign, amount > cosign.above { wanted = [(cosign.group, cosign.approvals)] }
-    switch judge(consent, payee, rail, amount, at: now) {
-    case .allow: break
-    case .deny: throw Refused("policy_denied")
-    case .hold(let count, let named):
-      guard let group = named ?? wanted.first?.group else { throw Refused("approval_group_missing") }
+    let judgement = judge(consent, payee, rail, amount, at: now)
+    if judgement.isDenied { throw Refused("policy_denied") }
+    let named = judgement.holds.filter { $0.group != nil }
+    for (count, name) in named + judgement.holds.filter({ $0.group == nil }) {
+      guard let group = name ?? wanted.first?.group else { throw Refused("approval_group_missing") }
       if let place = wanted.firstIndex(where: { $0.group == group }) {
         wanted[place].count = max(wanted[place].count, count)
       } else {

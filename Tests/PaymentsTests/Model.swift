@@ -260,9 +260,9 @@ struct Model: Sendable {
 
   func judge(
     _ consent: ModelConsent, _ payee: String, _ rail: String, _ amount: Int64, at moment: Timestamp
-  ) -> ModelRule.Action {
+  ) -> (isDenied: Bool, holds: [(count: Int, group: String?)]) {
     let isFirst = !counting(consent.id).contains { $0.payee == payee }
-    var strictest = ModelRule.Action.allow
+    var (isDenied, all): (Bool, [(count: Int, group: String?)]) = (false, [])
     for rule in policy.rules {
       let holds =
         switch rule.condition {
@@ -280,16 +280,13 @@ struct Model: Sendable {
             return !(weekdays.contains(parts.weekday ?? 0) && from <= minute && minute < to)
           }()
         }
-      if holds { strictest = Self.stricter(strictest, rule.action) }
+      guard holds else { continue }
+      switch rule.action {
+      case .allow: break
+      case .deny: isDenied = true
+      case .hold(let count, let group): all.append((count, group))
+      }
     }
-    return strictest
-  }
-
-  private static func stricter(_ a: ModelRule.Action, _ b: ModelRule.Action) -> ModelRule.Action {
-    switch (a, b) {
-    case (.deny, _), (_, .deny): .deny
-    case (.allow, let other), (let other, .allow): other
-    case (.hold(let n, let g), .hold(let m, let h)): (m, h ?? "") > (n, g ?? "") ? b : a
-    }
+    return (isDenied, all)
   }
 }

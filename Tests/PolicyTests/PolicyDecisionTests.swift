@@ -147,6 +147,8 @@ import Wire
         }
         let decision = try PolicyDocument(["version": 1, "rules": .array(rules)]).decide(try Sample.facts())
         #expect(decision.action == max(a, b) && decision.matched == ["r0", "r1"])
+        // Neither hold stands in for the other: the approvals of both must be given.
+        #expect(decision.holds == [a, b].filter { $0 != allow && $0 != .deny })
       }
     }
   }
