@@ -218,8 +218,12 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
       try unit.insert(credential)
     }
     if invitation.kind == "approver", let approval = credentials.first(where: { $0.purpose == .approval }) {
-      try unit.insert(
-        try CredentialEnrolment.approver(invitation.person, tenant: invitation.tenant, credential: approval))
+      let approver = try CredentialEnrolment.approver(
+        invitation.person, tenant: invitation.tenant, credential: approval)
+      guard try unit.principal(thumbprint: approver.thumbprint) == nil else {
+        throw Problem(409, "credential_enrolled", "This key signs for someone already; use another key.")
+      }
+      try unit.insert(approver)
     }
     if let id = invitation.group, var group = try unit.group(id) {
       try group.add(invitation.person)

@@ -68,6 +68,11 @@ public struct UnverifiedRegistration: Sendable {
       throw CosignError(.credential, "the identifier stated is not the one that the authenticator made")
     }
     let key = try CredentialKey(credential.publicKey)
+    // Section 6.5.1: no optional parameters, and CTAP2's canonical form. One key then has one text, so that nobody can
+    // enrol it twice.
+    guard (try? COSEKey(encoded: credential.publicKey))?.cbor.encoded == credential.publicKey else {
+      throw CosignError(.malformed, "the credential's key has optional parameters, or is not in canonical form")
+    }
     guard expected.algorithms.contains(key.algorithm) else {
       throw CosignError(.algorithm, "the credential's algorithm \(key.algorithm) was not offered")
     }

@@ -30,12 +30,17 @@ extension PaymentsModule {
       throw Problem(
         422, "settlement_account", "Name an external account in USD of this tenant, which stands for the bank.")
     }
-    let key = try Self.key(of: bank)
-    if let known = try unit.principal(thumbprint: key.thumbprint), known.kind != .bank || known.tenant != officer.tenant
-    {
+    _ = try known(try Self.key(of: bank), tenant: officer.tenant, in: &unit)
+    return .allow
+  }
+
+  /// The bank that has a key already, if any.
+  private func known(_ key: JWK, tenant: String, in unit: inout Unit) throws -> Principal? {
+    let known = try unit.principal(thumbprint: key.thumbprint)
+    if let known, known.kind != .bank || known.tenant != tenant || known.status != .active {
       throw Problem(409, "key_enrolled", "The bank's key belongs to someone else; the bank makes one of its own.")
     }
-    return .allow
+    return known
   }
 
   private static func key(of bank: JSONValue) throws(Problem) -> JWK {
@@ -52,7 +57,8 @@ extension PaymentsModule {
     let context = sealed.context
     let key = try Self.key(of: bank)
     let id: String
-    if let known = try unit.principal(thumbprint: key.thumbprint) {
+    // Someone else may have enrolled the key between the two commits.
+    if let known = try known(key, tenant: context.principal.tenant, in: &unit) {
       id = known.id
     } else {
       id = "bnk_\(context.id)"

@@ -202,7 +202,8 @@ public struct PaymentsModule<Unit: PaymentStore>: CommandModule {
       return try configure(originator, account, bank, sealed, in: &unit)
     case .accepted(let number, let traces):
       let tenant = sealed.context.principal.tenant
-      let entries = try unit.entries(tenant: tenant, file: number).filter { traces?.contains($0.trace) ?? true }
+      let named = traces.map { Set($0) }
+      let entries = try unit.entries(tenant: tenant, file: number).filter { named?.contains($0.trace) ?? true }
       for entry in entries {
         var payment = try existing(entry.payment, in: &unit)
         guard payment.state == .sent else { continue }

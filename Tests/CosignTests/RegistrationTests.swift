@@ -187,6 +187,7 @@ struct RegistrationTests {
     Case("kty OKP", "webauthn_algorithm", key(1, 1)),
     Case("kty absent", "webauthn_malformed", key(1, nil)),
     Case("private member", "webauthn_malformed", key(-4, .bytes([1]))),
+    Case("optional parameter", "webauthn_malformed", key(2, .bytes([1]))),
     Case("not on the curve", "webauthn_malformed", key(-3, .bytes([UInt8](repeating: 1, count: 32)))),
     Case("y compressed", "webauthn_algorithm", key(-3, true)),
     Case("x short", "webauthn_malformed", key(-2, .bytes([1]))),
