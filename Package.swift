@@ -21,6 +21,7 @@ let hummingbird: [Target.Dependency] = [
   .product(name: "HummingbirdTLS", package: "hummingbird"),
   .product(name: "HummingbirdHTTP2", package: "hummingbird"),
 ]
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: nio)
@@ -50,9 +51,14 @@ let trustedBase: [Target] = [
     providers: [.apt(["libp11-kit-dev"])]),
   module("PKCS11", in: "HSM", ["CP11Kit", "SecretMemory"]),
   module("HSMCustody", in: "HSM", ["PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
+  module("HSMProbe", in: "HSM", ["CP11Kit", "PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
   .target(name: "CSecureMemory", path: "Keys/CSecureMemory"),
   module("SecretMemory", in: "Keys", ["CSecureMemory"]),
-  module("KeyHierarchy", in: "Keys"),
+  module("KeyHierarchy", in: "Keys", ["SecretMemory"]),
+  .target(
+    name: "KeyManifests", dependencies: ["KeyHierarchy", "Wire", crypto, yams], path: "Keys/KeyManifests",
+    resources: [.embedInCode("development.yaml")]),
+  module("Envelope", in: "Keys", ["SecretMemory", crypto, cryptoExtras]),
   module("COSE", in: "Attestation"),
 ]
 
@@ -69,13 +75,16 @@ let standing: [Target] = [
   module("Consent", ["Wire", "Seal", "AgentIdentity", "Cosign", crypto]),
   module("Rails", ["Wire"]),
   module(
+    "KeyService",
+    ["Wire", "Seal", "AgentIdentity", "KeyHierarchy", "KeyManifests", "Envelope", "SecretMemory", crypto]),
+  module(
     "Payments",
     ["Wire", "JOSE", "AgentIdentity", "Policy", "Cosign", "Seal", "Consent", "Ledger", "Rails", crypto]),
   module(
     "StorageSQLite",
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Policy", "Cosign", "Seal", "CommandGate", "Ledger",
-      "Consent", "Rails", "Payments", crypto, grdb, sqlite,
+      "Consent", "Rails", "Payments", "KeyService", crypto, grdb, sqlite,
     ]),
   .target(
     name: "WebConsole", dependencies: ["Wire"], path: "Sources/WebConsole",
@@ -84,21 +93,32 @@ let standing: [Target] = [
     "TrustCoreAPI",
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", "Seal", "CommandGate", "Ledger", "Consent",
-      "Rails", "Payments", "WebConsole", "KeyHierarchy", crypto, httpTypes, nioCore, logging,
+      "Rails", "Payments", "WebConsole", "KeyService", "KeyManifests", "Envelope", "KeyHierarchy", crypto, httpTypes,
+      nioCore, logging,
     ] + hummingbird),
   module(
     "TrustCoreDaemon",
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "Consent", "Payments",
-      "StorageSQLite", "TrustCoreAPI", "KeyHierarchy", "HSMCustody", "SecretMemory", crypto, x509, asn1, logging,
-      serviceLifecycle, unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
+      "StorageSQLite", "TrustCoreAPI", "KeyService", "KeyManifests", "Envelope", "KeyHierarchy", "HSMCustody",
+      "HSMProbe", "PKCS11", "SecretMemory", crypto, x509, asn1, logging, serviceLifecycle,
+      unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
     ] + hummingbird),
   .executableTarget(
-    name: "trustcored", dependencies: ["TrustCoreDaemon", argumentParser, unixSignals, logging],
+    name: "trustcored", dependencies: ["TrustCoreDaemon", "SecretMemory", argumentParser, unixSignals, logging],
     path: "Sources/trustcored"),
+  module(
+    "OperatorClient",
+    [
+      "Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", "Envelope", "SecretMemory", asyncHTTPClient, nioCore, nioHTTP1,
+      nioSSL,
+    ]),
   .executableTarget(
     name: "trustcore",
-    dependencies: ["StorageSQLite", "Payments", "Seal", "TransparencyLog", "Wire", argumentParser],
+    dependencies: [
+      "StorageSQLite", "Payments", "Seal", "TransparencyLog", "OperatorClient", "HSMCustody", "HSMProbe", "PKCS11",
+      "KeyHierarchy", "SecretMemory", "Wire", argumentParser,
+    ],
     path: "Sources/trustcore"),
 ]
 
@@ -108,8 +128,18 @@ let testing: [Target] = [
     dependencies: [
       "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity",
       "Policy", "Cosign", "Seal", "CommandGate", "Ledger", "Consent", "Rails", "Payments", "StorageSQLite",
-      "SoftwareAuthenticator", crypto,
+      "KeyService", "KeyManifests", "SoftwareAuthenticator", "CFaultControl", crypto,
     ], path: "Tests/TestSupport", exclude: ["Authenticator"]),
+  .target(name: "CFaultControl", path: "Tests/FaultInjection/Control"),
+  .target(name: "CFaultPKCS11", dependencies: ["CFaultControl", "CP11Kit"], path: "Tests/FaultInjection/Module"),
+  .testTarget(
+    name: "HSMFaultTests",
+    dependencies: ["TestSupport", "PKCS11", "HSMCustody", "KeyHierarchy", "SecretMemory", crypto],
+    path: "Tests/HSMFaultTests"),
+  .testTarget(
+    name: "FaultInjectionTests",
+    dependencies: ["TestSupport", "PKCS11", "HSMCustody", "SecretMemory", "CP11Kit", "CPKCS11Loop"],
+    path: "Tests/FaultInjectionTests"),
   .target(
     name: "SoftwareAuthenticator", dependencies: ["Wire", "COSE", crypto, cryptoExtras, x509, asn1],
     path: "Tests/TestSupport/Authenticator"),
@@ -124,7 +154,7 @@ let testing: [Target] = [
     name: "DemoDriver",
     dependencies: [
       "DemoClient", "Wire", "JOSE", "TransparencyLog", "Rails", "SoftwareAuthenticator", "TrustCoreAPI",
-      argumentParser,
+      crypto, argumentParser,
     ],
     path: "Tests/DemoDriver"),
   .executableTarget(
@@ -132,8 +162,8 @@ let testing: [Target] = [
     dependencies: [
       "DemoClient", "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "StorageSQLite",
       "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", "COSE", "Cosign", "Rails",
-      "SoftwareAuthenticator", crypto, cryptoExtras, argumentParser,
-      nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioTLS, "TrustCoreAPI",
+      "SoftwareAuthenticator", "KeyService", "KeyManifests", "Envelope", "OperatorClient", crypto, cryptoExtras,
+      argumentParser, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioTLS, "TrustCoreAPI",
     ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop", "webauthn_peer.py"]),
   .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
   .executableTarget(
@@ -143,7 +173,8 @@ let testing: [Target] = [
     name: "EndToEndTests",
     dependencies: [
       "TestSupport", "DemoClient", "TrustCoreAPI", "TransparencyLog", "Seal", "JOSE", "AgentIdentity", "Wire", "Rails",
-      "SoftwareAuthenticator", "StorageSQLite", crypto, nioCore, nioPosix, nioSSL,
+      "SoftwareAuthenticator", "StorageSQLite", "KeyService", "KeyManifests", "Envelope", "SecretMemory", crypto,
+      nioCore, nioPosix, nioSSL,
     ], path: "Tests/EndToEndTests", exclude: ["second_client.py", "console_browser.py"]),
   .testTarget(name: "ArchitectureTests", path: "Tests/ArchitectureTests"),
   .testTarget(
@@ -152,8 +183,11 @@ let testing: [Target] = [
     path: "Tests/FuzzTests"),
   tests("Wire"),
   tests("SecretMemory"),
-  tests("PKCS11", ["SecretMemory"]),
+  tests("PKCS11", ["SecretMemory", crypto]),
   tests("HSMCustody", ["PKCS11", "KeyHierarchy", "SecretMemory", crypto]),
+  tests("HSMProbe", ["PKCS11", "HSMCustody", "KeyHierarchy", "SecretMemory", crypto]),
+  tests("KeyManifests", ["KeyHierarchy", "Wire", crypto]),
+  tests("Envelope", ["SecretMemory", "Wire", crypto, cryptoExtras]),
   tests("JOSE", ["Wire", "KeyHierarchy", crypto, cryptoExtras]),
   tests("TransparencyLog", ["Wire", "KeyHierarchy", crypto]),
   tests("Seal", ["Wire", "JOSE", "AgentIdentity", "TransparencyLog", "CommandGate"]),
@@ -162,7 +196,8 @@ let testing: [Target] = [
   tests(
     "StorageSQLite",
     [
-      "Wire", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails", "Payments", grdb,
+      "Wire", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails", "Payments",
+      "KeyService", crypto, grdb,
     ]),
   tests("AgentIdentity", ["Wire", "JOSE", crypto]),
   tests("COSE", ["Wire"]),
@@ -171,6 +206,18 @@ let testing: [Target] = [
   tests("Consent", ["Wire"]),
   tests("Rails", ["Wire", "DemoClient"]),
   tests("WebConsole", ["Wire"]),
+  tests(
+    "KeyService",
+    [
+      "TrustCoreAPI", "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Seal", "CommandGate", "StorageSQLite",
+      "KeyHierarchy", "KeyManifests", "Envelope", "SecretMemory", "HSMCustody", crypto, grdb,
+    ]),
+  .testTarget(
+    name: "OperatorClientTests",
+    dependencies: [
+      "OperatorClient", "trustcore", "TrustCoreAPI", "Wire", "JOSE", "AgentIdentity", "Envelope", "SecretMemory",
+      crypto, x509, asn1, httpTypes, logging, nioCore, nioSSL, argumentParser,
+    ] + hummingbird, path: "Tests/OperatorClientTests"),
   tests(
     "Payments",
     [
@@ -184,6 +231,8 @@ let package = Package(
   products: [
     .executable(name: "trustcored", targets: ["trustcored"]),
     .executable(name: "trustcore", targets: ["trustcore"]),
+    // Loaded by path: a PKCS#11 module that fails on command. For tests alone.
+    .library(name: "FaultPKCS11", type: .dynamic, targets: ["CFaultPKCS11"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -198,6 +247,7 @@ let package = Package(
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: trustedBase + standing + testing
@@ -205,7 +255,8 @@ let package = Package(
 
 // MARK: - One settings loop for every Swift target
 
-for target in package.targets where target.type != .system && !["CSecureMemory", "CPKCS11Loop"].contains(target.name) {
+let inC = ["CSecureMemory", "CPKCS11Loop", "CFaultControl", "CFaultPKCS11"]
+for target in package.targets where target.type != .system && !inC.contains(target.name) {
   target.swiftSettings = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),

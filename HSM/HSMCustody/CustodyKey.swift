@@ -5,15 +5,21 @@ import PKCS11
 struct CustodyKey: Sendable {
   let handle: ObjectHandle
   let id: [UInt8]
-  /// Nil for secret keys.
-  let publicKey: CustodyPublicKey?
+  let identity: KeyIdentity
+  /// How a wrapping key wraps, and what came of the hostile unwrap; nil for other keys.
+  var wrapping: (mechanism: MechanismType, hostileUnwrap: HostileUnwrap)?
 
-  /// Finds a key by label, and by `CKA_ID` once that is known.
+  /// Finds a key by label, and by `CKA_ID` once that is known, and takes its identity: of a secret key with a few
+  /// operations, as it tells none itself. A wrapping key must stand the hostile unwrap.
   ///
   /// - Returns: Nil when it, or its public half, is not there.
-  /// - Throws: ``PKCS11Error/Code-swift.struct/keyTypeInconsistent`` when several match or it is of another kind.
-  static func find(_ name: KeyName, id: [UInt8]?, _ session: borrowing Session) throws(PKCS11Error) -> CustodyKey? {
+  /// - Throws: ``PKCS11Error/Code-swift.struct/keyTypeInconsistent`` when several match or it is of another kind;
+  ///   ``PKCS11Error/Code-swift.struct/leaks``.
+  static func find(
+    _ name: KeyName, known: CustodyKey?, _ session: borrowing Session
+  ) throws(PKCS11Error) -> CustodyKey? {
     let algorithm = name.algorithm
+    let id = known?.id
     var template: [Attribute] = [
       .objectClass(algorithm.isSigning ? .privateKey : .secretKey), .flag(.token, true), .label(name.label),
     ]
@@ -23,14 +29,32 @@ struct CustodyKey: Sendable {
       throw unfit("\(name) is no key for \(algorithm.rawValue)")
     }
     let found = if let id { id } else { try session.attribute(.id, of: handle) }
-    guard algorithm.isSigning else { return CustodyKey(handle: handle, id: found, publicKey: nil) }
+    guard algorithm.isSigning else { return try secret(algorithm, handle, found, known, session) }
     guard let half = try only([.objectClass(.publicKey), .flag(.token, true), .bytes(.id, found)], name, session) else {
       return nil
     }
     guard try algorithm.curves.contains(session.attribute(.ecParameters, of: half)),
       let point = algorithm.point(try session.attribute(.ecPoint, of: half))
     else { throw unfit("the public half of \(name) is on another curve") }
-    return CustodyKey(handle: handle, id: found, publicKey: CustodyPublicKey(algorithm: algorithm, bytes: point))
+    return CustodyKey(
+      handle: handle, id: found, identity: .publicKey(CustodyPublicKey(algorithm: algorithm, bytes: point)))
+  }
+
+  private static func secret(
+    _ algorithm: KeyAlgorithm, _ handle: ObjectHandle, _ id: [UInt8], _ known: CustodyKey?,
+    _ session: borrowing Session
+  ) throws(PKCS11Error) -> CustodyKey {
+    guard algorithm == .aes256Wrap else {
+      return CustodyKey(handle: handle, id: id, identity: .checkValue(try session.checkAuthentication(handle)))
+    }
+    // The mechanisms give different bytes, so that another one would make the key look changed.
+    let mechanisms =
+      if let known = known?.wrapping { [known.mechanism] } else {
+        try WrappingMechanism(session.module, session.slot).offered
+      }
+    let (mechanism, value) = try session.checkWrapping(handle, mechanisms)
+    let hostileUnwrap = try HostileUnwrapProbe.run(session, root: handle, mechanism: mechanism)
+    return CustodyKey(handle: handle, id: id, identity: .checkValue(value), wrapping: (mechanism, hostileUnwrap))
   }
 
   private static func only(

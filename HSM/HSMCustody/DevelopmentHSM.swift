@@ -66,11 +66,30 @@ public struct DevelopmentHSM: Sendable {
     }
   }
 
-  /// Logs in to the tokens of `roles`.
+  /// Logs in to the tokens of `roles`; those of `tolerated` may be away.
   public func openCustodian(
-    roles: Set<TokenRole>, limits: PKCS11Custodian.Limits = .init()
+    roles: Set<TokenRole>, limits: PKCS11Custodian.Limits = .init(), tolerating tolerated: Set<TokenRole> = []
   ) throws(CustodyError) -> PKCS11Custodian {
-    try PKCS11Custodian.open(provider: provider, tokens: tokens, roles: roles, limits: limits)
+    try PKCS11Custodian.open(provider: provider, tokens: tokens, roles: roles, limits: limits, tolerating: tolerated)
+  }
+
+  /// Makes a role's token anew, with new keys and PINs, where the token is gone.
+  ///
+  /// - Returns: False where the token is there.
+  public func replaceLostToken(_ role: TokenRole) throws(CustodyError) -> Bool {
+    let module: Module
+    do throws(PKCS11Error) { module = try Module.load(provider) } catch { throw CustodyError(error, "SoftHSM") }
+    do throws(PKCS11Error) {
+      _ = try module.token(labelled: role.rawValue)
+      return false
+    } catch {
+      guard error.code == .tokenNotPresent else { throw CustodyError(error, "token \(role.rawValue)") }
+    }
+    let pins = try PrivateFolder(directory).folder("pins")
+    for name in ["\(role.rawValue).pin", "\(role.rawValue)-so.pin"] { try pins.remove(name) }
+    _ = try DevelopmentToken.create(
+      role.rawValue, keys: KeyName.all.filter { $0.token == role }, module: module, pins: pins)
+    return true
   }
 
   /// Makes one more token for a role, with the role's keys, so that a test can break it and leave the others be.
@@ -83,6 +102,26 @@ public struct DevelopmentHSM: Sendable {
     let keys = KeyName.all.filter { $0.token == role }
     _ = try DevelopmentToken.create(label, keys: keys, module: module, pins: PrivateFolder(directory).folder("pins"))
     return .init(uri: Module.uri(label: label), pinFile: "\(directory)/pins/\(label).pin")
+  }
+
+  /// Makes tokens with the same keys for a role, as the members of a vendor's cluster have them. The keys are made in
+  /// memory and imported into each, which no token for use would allow.
+  ///
+  /// - Parameter labels: The tokens' labels, in order of preference.
+  @_spi(Testing)
+  public func makeCluster(
+    for role: TokenRole, labels: [String]
+  ) throws(CustodyError) -> [PKCS11Custodian.TokenLocation] {
+    let module: Module
+    do throws(PKCS11Error) { module = try Module.load(provider) } catch { throw CustodyError(error, "SoftHSM") }
+    let keys = KeyName.all.filter { $0.token == role }.map(DevelopmentKey.init)
+    let pins = try PrivateFolder(directory).folder("pins")
+    var locations: [PKCS11Custodian.TokenLocation] = []
+    for label in labels {
+      _ = try DevelopmentToken.create(label, keys: [], importing: keys, module: module, pins: pins)
+      locations.append(.init(uri: Module.uri(label: label), pinFile: "\(directory)/pins/\(label).pin"))
+    }
+    return locations
   }
 
   private static func findProvider() throws(CustodyError) -> String {

@@ -10,9 +10,10 @@ enum DevelopmentToken {
 
   /// Initialises a token with random PINs, which it writes to `pins` first, and generates its keys.
   ///
+  /// - Parameter imported: Keys to import instead of generating them.
   /// - Returns: The token's serial number.
   static func create(
-    _ label: String, keys: [KeyName], module: Module, pins: PrivateFolder
+    _ label: String, keys: [KeyName], importing imported: [DevelopmentKey] = [], module: Module, pins: PrivateFolder
   ) throws(CustodyError) -> String {
     let officerPIN = try makePIN("\(label)-so.pin", in: pins)
     let userPIN = try makePIN("\(label).pin", in: pins)
@@ -31,6 +32,7 @@ enum DevelopmentToken {
       try session.logout()
       try session.login(.user, pin: userPIN)
       for key in keys { try generate(key, session) }
+      for key in imported { try key.create(session) }
       try session.logout()
       return token.serial
     } catch {
@@ -61,6 +63,22 @@ enum DevelopmentToken {
       do throws(PKCS11Error) { try unsafe session.generateRandom(into: target) } catch { failure = error }
     }
     if let failure { throw failure }
+    let templates = DevelopmentTemplates(key, id: id)
+    if let kind = key.algorithm.pairKind {
+      _ = try session.generateKeyPair(kind, publicKey: templates.publicHalf, privateKey: templates.privateHalf)
+    } else {
+      _ = try session.generateKey(key.algorithm == .aes256Wrap ? .aes256 : .generic(bytes: 32), templates.secret)
+    }
+  }
+}
+
+/// What a development token's keys are: good for one thing, and not to be had or changed.
+struct DevelopmentTemplates {
+  let publicHalf: [Attribute]
+  let privateHalf: [Attribute]
+  let secret: [Attribute]
+
+  init(_ key: KeyName, id: [UInt8]) {
     let names: [Attribute] = [.flag(.token, true), .label(key.label), .bytes(.id, id)]
     let locked: [Attribute] = [
       .flag(.private, true), .flag(.sensitive, true), .flag(.extractable, false), .flag(.modifiable, false),
@@ -69,21 +87,15 @@ enum DevelopmentToken {
     func uses(_ granted: [AttributeType], of all: [AttributeType]) -> [Attribute] {
       all.map { .flag($0, granted.contains($0)) }
     }
-    let secretUses: [AttributeType] = [.encrypt, .decrypt, .sign, .verify, .wrap, .unwrap]
-    if let kind = key.algorithm.pairKind {
-      _ = try session.generateKeyPair(
-        kind,
-        publicKey: names + [.flag(.private, false), .flag(.modifiable, false)]
-          + uses([.verify], of: [.encrypt, .verify, .wrap]),
-        privateKey: names + locked + uses([.sign], of: [.decrypt, .sign, .unwrap]))
-    } else if key.algorithm == .aes256Wrap {
-      // What it unwraps stays in the token.
-      let unwrapped: [Attribute] = [.flag(.sensitive, true), .flag(.extractable, false)]
-      _ = try session.generateKey(
-        .aes256, names + locked + uses([.wrap, .unwrap], of: secretUses) + [.list(.unwrapTemplate, unwrapped)])
-    } else {
-      _ = try session.generateKey(
-        .generic(bytes: 32), names + locked + uses([.sign, .verify], of: secretUses))
-    }
+    publicHalf =
+      names + [.flag(.private, false), .flag(.modifiable, false)] + uses([.verify], of: [.encrypt, .verify, .wrap])
+    privateHalf = names + locked + uses([.sign], of: [.decrypt, .sign, .unwrap])
+    let wraps = key.algorithm == .aes256Wrap
+    // What a wrapping key unwraps stays in the token.
+    let unwrapped: [Attribute] = [.flag(.sensitive, true), .flag(.extractable, false)]
+    secret =
+      names + locked
+      + uses(wraps ? [.wrap, .unwrap] : [.sign, .verify], of: [.encrypt, .decrypt, .sign, .verify, .wrap, .unwrap])
+      + (wraps ? [.list(.unwrapTemplate, unwrapped)] : [])
   }
 }

@@ -4,7 +4,7 @@ import Glibc
 /// it from the cooperative pool.
 @safe
 final class Monitor<State>: @unchecked Sendable {
-  enum Waking { case one, all }
+  enum Waking { case none, one, all }
 
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -28,6 +28,7 @@ final class Monitor<State>: @unchecked Sendable {
     unsafe pthread_mutex_lock(mutex)
     defer {
       switch waking {
+      case .none: break
       case .one: unsafe pthread_cond_signal(condition)
       case .all: unsafe pthread_cond_broadcast(condition)
       }

@@ -1,280 +1,275 @@
 import KeyHierarchy
 import PKCS11
 import SecretMemory
+import Synchronization
 
-/// One token of a custodian: a persistent session that holds the login, a few sessions to work on, and what is known of
-/// the keys. When the token loses its sessions, one caller opens, logs in and finds the keys again while the others
-/// wait; each operation is then repeated once.
+/// One token, a member of its role's cluster: a persistent session (the anchor) that holds the login and the session
+/// objects, a few sessions to work on, and what is known of the keys. Every call into the HSM happens on a thread of its
+/// executor. When the sessions are lost, one thread opens, logs in and compares the keys while the others wait; each
+/// operation is then repeated once.
 final class TokenConnection: Sendable {
   /// A session that can be put in an array, and the login that it belongs to.
   final class Lease: Sendable {
     let session: Session
     let login: UInt64
+    let isAnchor: Bool
+    /// It may have an object that must not stay: it is closed once it comes back.
+    let isTainted = Atomic(false)
 
-    init(_ session: consuming Session, login: UInt64) {
+    init(_ session: consuming Session, login: UInt64, isAnchor: Bool = false) {
       self.session = session
       self.login = login
+      self.isAnchor = isAnchor
     }
   }
 
-  /// A PIN that several may hold; the last one to let go wipes it.
-  final class PIN: Sendable {
-    let secret: SecretBytes
-    init(_ secret: consuming SecretBytes) { self.secret = secret }
-  }
+  /// What a session is lent for. With one session in all the anchor serves for both.
+  enum Purpose { case work, anchor }
 
-  private enum Status {
+  enum Status {
     case open
-    /// An operation found the sessions gone; the next caller opens again.
+    /// Not opened yet, or an operation found the sessions gone; the next one opens.
     case lost
-    case recovering
-    /// Opening again failed, for whoever waited for it; the next caller tries once more.
-    case down(PKCS11Error)
+    case recovering(ObjectIdentifier)
+    /// Opening failed; until then nobody tries again.
+    case down(TokenFailure, until: Duration)
     /// Trying again makes it worse: a refused PIN, a changed key. Opening a new custodian is a person's decision.
-    case latched(PKCS11Error)
+    case latched(TokenFailure)
     case closed
   }
 
-  private struct State {
-    var status = Status.recovering
-    var pin: PIN?
-    /// Never lent: it holds the login.
+  struct State {
+    var status = Status.lost
+    var pin: SharedSecret?
     var anchor: Lease?
     var idle: [Lease] = []
-    var onLoan = 0
+    /// Which operations have a session, and whether it is the anchor.
+    var lent: [ObjectIdentifier: Bool] = [:]
+    /// Working sessions that are open, lent ones among them.
+    var pool = 0
+    /// How many there may be: what was asked for, or what the token allowed.
+    var poolLimit: Int
+    /// Sessions inside calls that hang, and how many of them were anchors. They close when their calls come back.
+    var quarantined = 0
+    var quarantinedAnchors = 0
     /// Counts logins. What was leased under an earlier one is not used again.
     var login: UInt64 = 0
-    /// Counts attempts to open, so that those who waited for one share its failure.
-    var attempts: UInt64 = 0
-    /// Initialising the module again disturbs the other tokens, so it happens once per outage.
-    var reinitialised = false
+    /// Attempts to open, and operations right after one, that failed in a row.
+    var failures = 0
+    /// The operation that opens the token is past its deadline, inside the HSM.
+    var isOverdue = false
+    /// Somebody opens it in the background, or is about to.
+    var isReopening = false
+    var isFull = false
     var keys: [KeyName: CustodyKey] = [:]
+    var keks: KEKTable
+    /// An object of a key-encryption key may be there whose handle nobody has.
+    var hasOrphans = false
+    var hostileUnwrap: HostileUnwrap?
+    var label = ""
+    var serial = ""
+    var reason = ""
   }
 
   let role: TokenRole
-  private let uri: String
-  private let module: Module
-  private let sessions: Int
-  private let monitor: Monitor<State>
+  let member: Int
+  let uri: String
+  let module: Module
+  let known: KnownKeys
+  let clock: any CustodyClock
+  let limits: PKCS11Custodian.Limits
+  let executor: CustodyExecutor
+  let monitor: Monitor<State>
 
-  /// Opens the token and logs in.
+  /// A token that is not opened yet.
   init(
-    _ role: TokenRole, uri: String, pin: consuming SecretBytes, module: Module, sessions: Int
-  ) throws(CustodyError) {
+    _ role: TokenRole, member: Int, uri: String, module: Module, known: KnownKeys, clock: any CustodyClock,
+    limits: PKCS11Custodian.Limits
+  ) {
     self.role = role
+    self.member = member
     self.uri = uri
     self.module = module
-    self.sessions = sessions
-    monitor = Monitor(State(pin: PIN(pin)))
-    try recover()
+    self.known = known
+    self.clock = clock
+    self.limits = limits
+    executor = CustodyExecutor(
+      "token \(role.rawValue)" + (member == 0 ? "" : ", member \(member)"),
+      .init(threads: max(1, limits.threads), waiting: limits.waitingOperations, stuckCalls: max(1, limits.stuckCalls)),
+      clock: clock)
+    monitor = Monitor(
+      State(
+        poolLimit: max(1, limits.sessionsPerToken), keks: KEKTable(limit: limits.loadedKeys)))
   }
 
-  /// Uses a key on a session of the token; once more when the session, the login or the handles were gone. Only for
-  /// operations that are safe to repeat.
-  func perform<R>(
-    with name: KeyName, _ body: (borrowing Session, CustodyKey) throws(PKCS11Error) -> R
-  ) throws(CustodyError) -> R {
-    let result = try perform("key \(name)") { lease throws(PKCS11Error) -> R? in
-      guard let key = try key(name, lease) else { return nil }
-      return try body(lease.session, key)
+  var subject: String { "token \(role.rawValue)" }
+
+  // MARK: Onto the threads
+
+  /// Does `body` on one of the token's threads, answered by the deadline at the latest.
+  func run<R: Sendable>(
+    by deadline: Duration, _ body: @escaping @Sendable (TokenConnection, Operation) throws(TokenFailure) -> R
+  ) async -> Result<R, TokenFailure> {
+    await unsafe withUnsafeContinuation { continuation in
+      executor.submit(
+        operation(by: deadline, body) { result in unsafe continuation.resume(returning: result) })
     }
-    guard let result else {
-      throw CustodyError(.keyNotFound, "\(name) is not on its token: run the ceremony that generates it")
-    }
-    return result
   }
 
-  /// Uses a session without a key, likewise.
-  func perform<R>(_ body: (borrowing Session) throws(PKCS11Error) -> R) throws(CustodyError) -> R {
-    try perform("token \(role.rawValue)") { lease throws(PKCS11Error) in try body(lease.session) }
+  /// As ``run(by:_:)``, while the calling thread waits.
+  func runBlocking<R: Sendable>(
+    by deadline: Duration, _ body: @escaping @Sendable (TokenConnection, Operation) throws(TokenFailure) -> R
+  ) -> Result<R, TokenFailure> {
+    let answer = Monitor<Result<R, TokenFailure>?>(nil)
+    executor.submit(operation(by: deadline, body) { result in answer.update { $0 = result } })
+    return answer.wait { $0 }
   }
 
-  /// A key, from memory once it was found.
-  func key(_ name: KeyName) throws(CustodyError) -> CustodyKey {
-    let known = try monitor.read { state throws(CustodyError) -> CustodyKey? in
-      if case .closed = state.status { throw closedError }
-      return state.keys[name]
-    }
-    if let known { return known }
-    return try perform(with: name) { (_, key) in key }
+  func operation<R: Sendable>(
+    by deadline: Duration, _ body: @escaping @Sendable (TokenConnection, Operation) throws(TokenFailure) -> R,
+    answer: @escaping @Sendable (Result<R, TokenFailure>) -> Void
+  ) -> Operation {
+    Operation(
+      by: deadline, late: { [self] operation in quarantine(operation) },
+      { [self] operation throws(TokenFailure) in try body(self, operation) }, answer: answer)
   }
 
-  /// Logs out, closes the sessions and drops the PIN; operations under way finish first.
-  func close() {
-    monitor.wait { state -> Void? in
-      if case .recovering = state.status { return nil }
-      state.status = .closed
-      return ()
-    }
-    let held = monitor.update { state in state.anchor }  // Wakes those who wait for a session: they get an error.
-    monitor.wait { state in state.onLoan == 0 ? () : nil }
-    // A login that is gone already needs no logout.
-    try? held?.session.logout()
+  /// An operation is past its deadline: the session that it hangs on is out of use, and who waits looks up.
+  private func quarantine(_ operation: Operation) {
     monitor.update { state in
-      (state.pin, state.anchor, state.idle, state.keys) = (nil, nil, [], [:])
+      if case .recovering(ObjectIdentifier(operation)) = state.status { state.isOverdue = true }
+      guard let isAnchor = state.lent.removeValue(forKey: ObjectIdentifier(operation)) else { return }
+      state.quarantined += 1
+      guard isAnchor else {
+        state.pool -= 1
+        return
+      }
+      state.quarantinedAnchors += 1
+      state.anchor = nil
+      state.lose()
     }
   }
 
-  private var closedError: CustodyError {
-    CustodyError(.unavailable, "token \(role.rawValue) is logged out: unseal first")
+  // MARK: Operations
+
+  /// What one attempt came to.
+  enum Outcome<R> {
+    case done(R)
+    case failed(PKCS11Error, isCurable: Bool)
+    /// The token was opened again since the handles were found; nothing was done.
+    case stale
   }
-}
 
-// MARK: - Operations and recovery
-
-extension TokenConnection {
-  private func perform<R>(
-    _ subject: String, _ body: (Lease) throws(PKCS11Error) -> R
-  ) throws(CustodyError) -> R {
+  /// Tries until it is done: once more after what can be cured. Only for what is safe to repeat.
+  func repeating<R>(
+    _ operation: Operation, _ subject: @autoclosure () -> String,
+    _ attempt: () throws(TokenFailure) -> Outcome<R>
+  ) throws(TokenFailure) -> R {
     var repeated = false
     while true {
-      let lease = try lease()
-      do throws(PKCS11Error) {
-        return try attempt(lease, body)
-      } catch {
-        guard !repeated, error.isCurable else { throw CustodyError(error, subject) }
-        repeated = true
+      switch try attempt() {
+      case .done(let result): return result
+      case .stale: continue
+      case .failed(let error, let isCurable):
+        if !repeated, isCurable {
+          repeated = true
+          continue
+        }
+        let failure = TokenFailure(
+          error: CustodyError(error, subject()),
+          elsewhere: isCurable || error.kind == .fatal || error.code == .keyChanged)
+        if repeated { backOff(error, failure) }
+        throw failure
       }
     }
   }
 
-  private func attempt<R>(_ lease: Lease, _ body: (Lease) throws(PKCS11Error) -> R) throws(PKCS11Error) -> R {
+  /// Uses a session, once.
+  ///
+  /// - Parameter login: That of the handles in use; any when nil.
+  func attempt<R>(
+    _ operation: Operation, on purpose: Purpose = .work, login: UInt64? = nil,
+    _ body: (Lease) throws(PKCS11Error) -> R
+  ) throws(TokenFailure) -> Outcome<R> {
+    let outcome = try leased(operation, purpose, login, body)
+    // The session is given back or closed by now: that is a call too.
+    guard operation.leave() else { throw late }
+    return outcome
+  }
+
+  private func leased<R>(
+    _ operation: Operation, _ purpose: Purpose, _ login: UInt64?, _ body: (Lease) throws(PKCS11Error) -> R
+  ) throws(TokenFailure) -> Outcome<R> {
+    let lease: Lease
+    switch try self.lease(operation, purpose) {
+    case .success(let found): lease = found
+    case .failure(let error): return .failed(error, isCurable: error.isCurable)
+    }
+    guard login.map({ $0 == lease.login }) ?? true else {
+      giveBack(operation, lease, .whole)
+      return .stale
+    }
     do throws(PKCS11Error) {
       let result = try body(lease)
-      giveBack(lease, lost: false)
-      return result
+      giveBack(operation, lease, .worked)
+      return .done(result)
     } catch {
-      let cause = Self.cause(of: error, lease)
-      giveBack(lease, lost: cause.isCurable)
-      throw cause
+      let (cause, isLost) = Self.cause(of: error, lease)
+      if isLost {
+        giveBack(operation, lease, .lost(cause))
+      } else if cause.isFull {
+        giveBack(operation, lease, .full(cause))
+      } else if cause.kind == .retry, cause.code != .hostMemory {
+        giveBack(operation, lease, .spoilt)
+      } else if cause.code == .keyChanged || cause.code == .leaks {
+        giveBack(operation, lease, .latch(cause))
+      } else {
+        giveBack(operation, lease, .whole)
+      }
+      return .failed(cause, isCurable: isLost || cause.isCurable)
     }
   }
 
   /// Sessions that close in the middle of an operation show as any error (SoftHSM: CKR_GENERAL_ERROR), so behind one
   /// that says nothing the session itself is asked.
-  private static func cause(of error: PKCS11Error, _ lease: Lease) -> PKCS11Error {
-    guard error.kind == .fatal else { return error }
-    do throws(PKCS11Error) { try lease.session.checkLogin() } catch let lost { return lost }
-    return error
+  private static func cause(of error: PKCS11Error, _ lease: Lease) -> (PKCS11Error, isLost: Bool) {
+    if error.kind == .relogin || error.kind == .reinitialise { return (error, true) }
+    guard error.kind == .fatal, error.code != .leaks else { return (error, false) }
+    do throws(PKCS11Error) { try lease.session.checkLogin() } catch let lost { return (lost, true) }
+    return (error, false)
   }
 
-  private func giveBack(_ lease: Lease, lost: Bool) {
+  /// The second failure in a row: unless it is about one object, the token is left alone for a while.
+  private func backOff(_ error: PKCS11Error, _ failure: TokenFailure) {
+    guard error.kind == .relogin || error.kind == .reinitialise, !error.isAboutObject else { return }
+    let now = clock.now
     monitor.update { state in
-      state.onLoan -= 1
-      guard lease.login == state.login else { return }
-      if !lost {
-        state.idle.append(lease)
-      } else if case .open = state.status {
-        state.status = .lost
-      }
+      if case .lost = state.status { state.goDown(failure, now) }
     }
   }
 
-  /// A working session: waits for one, and opens the token again when it is lost.
-  private func lease() throws(CustodyError) -> Lease {
-    var waitedFor: UInt64?
-    while true {
-      let lease = try monitor.wait { state throws(CustodyError) -> Lease?? in
-        switch state.status {
-        case .open:
-          guard let lease = state.idle.popLast() else { return nil }
-          state.onLoan += 1
-          return lease
-        case .recovering:
-          waitedFor = waitedFor ?? state.attempts
-          return nil
-        case .down(let error) where waitedFor == state.attempts: throw CustodyError(error, "token \(role.rawValue)")
-        case .lost, .down:
-          state.status = .recovering
-          state.attempts += 1
-          return .some(nil)
-        case .latched(let error): throw CustodyError(error, "token \(role.rawValue)")
-        case .closed: throw closedError
-        }
-      }
-      if let lease { return lease }
-      try recover()
-    }
-  }
+  var late: TokenFailure { TokenFailure(error: CustodyError(.timedOut, "\(subject) did not answer in time")) }
 
-  /// Opens the token: the caller has set the status to `recovering`.
-  private func recover() throws(CustodyError) {
-    monitor.wait { state in state.onLoan == 0 ? () : nil }
-    // What is returned here closes outside the lock.
-    _ = monitor.update { state in
-      defer { (state.anchor, state.idle) = (nil, []) }
-      return (state.anchor, state.idle)
-    }
-    let (pin, login, known) = monitor.read { state in (state.pin, state.login + 1, state.keys) }
-    do throws(PKCS11Error) {
-      let opened = try open(pin, login, known)
-      monitor.update { state in
-        (state.anchor, state.idle, state.keys) = opened
-        (state.login, state.reinitialised, state.status) = (login, false, .open)
-      }
-    } catch {
-      monitor.update { state in state.status = error.kind == .caller ? .latched(error) : .down(error) }
-      throw CustodyError(error, "token \(role.rawValue)")
-    }
-  }
-
-  private typealias Opened = (anchor: Lease?, idle: [Lease], keys: [KeyName: CustodyKey])
-
-  private func open(
-    _ pin: PIN?, _ login: UInt64, _ known: [KeyName: CustodyKey]
-  ) throws(PKCS11Error) -> Opened {
-    guard let pin else { throw PKCS11Error(.userNotLoggedIn, in: "C_Login", "the PIN is gone: unseal first") }
-    let generation = module.generation
-    do throws(PKCS11Error) {
-      return try connect(pin, login, known)
-    } catch {
-      // Sessions may be lost again while they are being opened. A refused PIN is another class and is never repeated.
-      if error.kind == .relogin, login > 1 { return try connect(pin, login, known) }
-      let once = monitor.update { state in
-        defer { state.reinitialised = true }
-        return !state.reinitialised
-      }
-      guard error.kind == .reinitialise, login > 1, once else { throw error }
-      try module.reinitialize(ifStill: generation)
-      return try connect(pin, login, known)
-    }
-  }
-
-  private func connect(
-    _ pin: PIN, _ login: UInt64, _ known: [KeyName: CustodyKey]
-  ) throws(PKCS11Error) -> Opened {
-    let slot = try module.token(uri).slot
-    let anchor = Lease(try Session(module, slot: slot), login: login)
-    do throws(PKCS11Error) {
-      try anchor.session.login(.user, pin: pin.secret)
-    } catch {
-      // At first it would leave the PIN unproven; later it means that the login outlived the sessions.
-      guard error.code == .userAlreadyLoggedIn, login > 1 else { throw error }
-    }
-    var idle: [Lease] = []
-    for _ in 0..<sessions { idle.append(Lease(try Session(module, slot: slot), login: login)) }
-    var keys: [KeyName: CustodyKey] = [:]
-    for (name, key) in known {
-      guard let found = try CustodyKey.find(name, id: key.id, anchor.session) else { continue }
-      guard found.publicKey == key.publicKey else {
-        throw PKCS11Error(.keyChanged, in: "C_FindObjects", "\(name) has another public key than before")
-      }
-      keys[name] = found
-    }
-    return (anchor, idle, keys)
-  }
-
-  private func key(_ name: KeyName, _ lease: Lease) throws(PKCS11Error) -> CustodyKey? {
-    if let known = monitor.read({ state in state.login == lease.login ? state.keys[name] : nil }) { return known }
-    guard let found = try CustodyKey.find(name, id: nil, lease.session) else { return nil }
-    monitor.update { state in
-      if state.login == lease.login { state.keys[name] = found }
-    }
-    return found
+  var closed: TokenFailure {
+    TokenFailure(error: CustodyError(.unavailable, "\(subject) is logged out: unseal first"))
   }
 }
 
-extension PKCS11Error {
-  /// True when opening the token again may help.
-  fileprivate var isCurable: Bool { kind == .retry || kind == .relogin || kind == .reinitialise }
+extension TokenConnection.State {
+  /// How long a token that failed is left alone.
+  static let pauses: (first: Duration, longest: Duration) = (.milliseconds(200), .seconds(5))
+
+  /// Has the next operation open the token again.
+  mutating func lose() {
+    if case .open = status { status = .lost }
+  }
+
+  /// Leaves the token alone, twice as long after each failure.
+  mutating func goDown(_ failure: TokenFailure, _ now: Duration) {
+    let pause = min(Self.pauses.longest, Self.pauses.first * (1 << min(failures, 5)))
+    failures += 1
+    reason = failure.error.message
+    isFull = failure.error.code == .full
+    status = .down(failure, until: now + pause)
+  }
 }

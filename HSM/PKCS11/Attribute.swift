@@ -36,10 +36,22 @@ public struct Attribute: Sendable {
   }
 }
 
+extension [Attribute] {
+  /// True when the template says that its object goes with the session.
+  var isOfSession: Bool {
+    contains { attribute in
+      if attribute.type == .token, case .flag(false) = attribute.value { true } else { false }
+    }
+  }
+}
+
 /// Lends a template to C. Every value lies in a block of its own until `body` returns: a `CK_ATTRIBUTE` made with
 /// `pValue: &x` would dangle.
+///
+/// - Parameter secret: The CKA_VALUE, not copied.
 func withTemplate<R>(
-  _ attributes: [Attribute], _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, UInt) throws(PKCS11Error) -> R
+  _ attributes: [Attribute], value secret: UnsafeRawBufferPointer? = nil,
+  _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, UInt) throws(PKCS11Error) -> R
 ) throws(PKCS11Error) -> R {
   var blocks: [UnsafeMutableRawPointer] = unsafe []
   defer { while let block = unsafe blocks.popLast() { unsafe block.deallocate() } }
@@ -49,10 +61,11 @@ func withTemplate<R>(
     unsafe blocks.append(block)
     return unsafe block
   }
-  func fill(_ attributes: [Attribute]) -> UnsafeMutablePointer<CK_ATTRIBUTE>? {
-    guard !attributes.isEmpty else { return nil }
-    let array = unsafe block(attributes.count * MemoryLayout<CK_ATTRIBUTE>.stride)
-      .bindMemory(to: CK_ATTRIBUTE.self, capacity: attributes.count)
+  func fill(_ attributes: [Attribute], spare: Int = 0) -> UnsafeMutablePointer<CK_ATTRIBUTE>? {
+    let capacity = attributes.count + spare
+    guard capacity > 0 else { return nil }
+    let array = unsafe block(capacity * MemoryLayout<CK_ATTRIBUTE>.stride)
+      .bindMemory(to: CK_ATTRIBUTE.self, capacity: capacity)
     for (index, attribute) in attributes.enumerated() {
       let value: UnsafeMutableRawPointer?
       let length: Int
@@ -78,5 +91,9 @@ func withTemplate<R>(
     }
     return unsafe array
   }
-  return try unsafe body(fill(attributes), UInt(attributes.count))
+  guard let secret = unsafe secret else { return try unsafe body(fill(attributes), UInt(attributes.count)) }
+  let array = unsafe fill(attributes, spare: 1)
+  unsafe array?[attributes.count] = CK_ATTRIBUTE(
+    type: CKA_VALUE, pValue: UnsafeMutableRawPointer(mutating: secret.baseAddress), ulValueLen: UInt(secret.count))
+  return try unsafe body(array, UInt(attributes.count + 1))
 }

@@ -38,8 +38,12 @@ public struct MechanismType: Hashable, Sendable, CustomStringConvertible {
   public static let aesKeyGeneration = Self(rawValue: CKM_AES_KEY_GEN)
   /// Generates a secret of no particular use.
   public static let genericSecretGeneration = Self(rawValue: CKM_GENERIC_SECRET_KEY_GEN)
-  /// AES key wrap with padding (RFC 5649).
+  /// AES key wrap (RFC 3394), for multiples of 8 bytes.
+  public static let aesKeyWrap = Self(rawValue: CKM_AES_KEY_WRAP)
+  /// AES key wrap with padding: RFC 5649 on SoftHSM.
   public static let aesKeyWrapPad = Self(rawValue: CKM_AES_KEY_WRAP_PAD)
+  /// AES key wrap with padding as RFC 5649 has it (since PKCS#11 3.0).
+  public static let aesKeyWrapKWP = Self(rawValue: 0x210b)
   /// AES in Galois/counter mode.
   public static let aesGCM = Self(rawValue: CKM_AES_GCM)
 
@@ -53,6 +57,8 @@ public struct MechanismType: Hashable, Sendable, CustomStringConvertible {
     case .hmacSHA256: "CKM_SHA256_HMAC"
     case .aesKeyGeneration: "CKM_AES_KEY_GEN"
     case .genericSecretGeneration: "CKM_GENERIC_SECRET_KEY_GEN"
+    case .aesKeyWrap: "CKM_AES_KEY_WRAP"
+    case .aesKeyWrapKWP: "CKM_AES_KEY_WRAP_KWP"
     case .aesKeyWrapPad: "CKM_AES_KEY_WRAP_PAD"
     case .aesGCM: "CKM_AES_GCM"
     default: "CKM_0x" + String(rawValue, radix: 16)
@@ -146,17 +152,23 @@ public struct AttributeType: Hashable, Sendable {
 }
 
 /// A class of objects (CK_OBJECT_CLASS).
-public enum ObjectClass: Sendable {
+public enum ObjectClass: Hashable, Sendable, CaseIterable {
   /// CKO_PUBLIC_KEY
   case publicKey
   /// CKO_PRIVATE_KEY
   case privateKey
   /// CKO_SECRET_KEY
   case secretKey
+  /// CKO_CERTIFICATE
+  case certificate
+  /// CKO_DATA
+  case data
 
   /// The number.
   public var rawValue: UInt {
     switch self {
+    case .certificate: CKO_CERTIFICATE
+    case .data: CKO_DATA
     case .publicKey: CKO_PUBLIC_KEY
     case .privateKey: CKO_PRIVATE_KEY
     case .secretKey: CKO_SECRET_KEY

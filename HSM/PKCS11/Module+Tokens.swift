@@ -1,84 +1,66 @@
 internal import CP11Kit
-internal import Glibc
 public import SecretMemory
-
-/// A token that a slot holds.
-public struct TokenInfo: Sendable {
-  /// Its slot, for now.
-  public let slot: SlotID
-  /// Its label.
-  public let label: String
-  /// Its serial number.
-  public let serial: String
-  /// Its model.
-  public let model: String
-  /// Who made it.
-  public let manufacturer: String
-  /// False until C_InitToken.
-  public let isInitialized: Bool
-}
 
 extension Module {
   /// More slots or mechanisms than any token has: a module that tells more is broken.
   static let maximumEntries: UInt = 4096
 
-  /// The tokens present, initialised or not.
+  /// The tokens present, initialised or not; without those that do not answer.
   public func tokens() throws(PKCS11Error) -> [TokenInfo] {
     var result: [TokenInfo] = []
-    for slot in try slots() { result.append(Self.describe(try info(slot), in: slot)) }
+    for slot in try slots() {
+      do throws(PKCS11Error) { result.append(try token(in: slot)) } catch { try Self.passOver(error) }
+    }
     return result
   }
 
+  /// What the token in a slot is.
+  public func token(in slot: SlotID) throws(PKCS11Error) -> TokenInfo { TokenInfo(try info(slot), in: slot) }
+
   /// The one token that an RFC 7512 URI names, e.g. `pkcs11:token=log;serial=1f2e3d4c5b6a7988`.
   ///
-  /// - Parameter uri: Names a label at least. A PIN in it is refused: URIs end up in logs.
+  /// - Parameter uri: Names a label at least.
   /// - Throws: ``PKCS11Error/Code-swift.struct/tokenNotPresent`` when no token matches;
   ///   ``PKCS11Error/Code-swift.struct/argumentsBad`` when several do or the URI is unfit.
-  public func token(_ uri: String) throws(PKCS11Error) -> TokenInfo {
-    func unfit(_ reason: String) -> PKCS11Error { PKCS11Error(.argumentsBad, in: "p11_kit_uri_parse", reason) }
-    guard let parsed = unsafe p11_kit_uri_new() else { throw unfit("no memory for a URI") }
-    defer { unsafe p11_kit_uri_free(parsed) }
-    guard uri.utf8.count <= 1024, unsafe p11_kit_uri_parse(uri, P11_KIT_URI_FOR_ANY, parsed) == 0,
-      unsafe p11_kit_uri_any_unrecognized(parsed) == 0
-    else { throw unfit("no RFC 7512 URI of at most 1024 bytes, or one with unknown parts") }
-    guard unsafe p11_kit_uri_get_pin_value(parsed) == nil, unsafe p11_kit_uri_get_pin_source(parsed) == nil else {
-      throw unfit("a token URI must not carry a PIN: give the PIN file beside it")
-    }
-    // Unset is zeros, empty is blanks.
-    guard let wanted = unsafe p11_kit_uri_get_token_info(parsed), unsafe wanted.pointee.label.0 > UInt8(ascii: " ")
-    else {
-      throw unfit("a token URI names the label: pkcs11:token=LABEL;serial=SERIAL")
+  public func token(_ uri: String) throws(PKCS11Error) -> TokenInfo { try token(TokenURI(uri)) }
+
+  /// As ``token(_:)-(String)``.
+  public func token(_ uri: TokenURI) throws(PKCS11Error) -> TokenInfo {
+    guard uri.label?.isEmpty == false else {
+      throw PKCS11Error(
+        .argumentsBad, in: "C_GetSlotList", "a token URI names the label: pkcs11:token=LABEL;serial=SERIAL")
     }
     var found: TokenInfo?
     for slot in try slots() {
-      var info = try info(slot)
-      guard unsafe p11_kit_uri_match_token_info(parsed, &info) == 1 else { continue }
-      guard found == nil else { throw unfit("several tokens match \(uri): add the serial") }
-      found = Self.describe(info, in: slot)
+      let info: CK_TOKEN_INFO
+      do throws(PKCS11Error) { info = try self.info(slot) } catch {
+        try Self.passOver(error)
+        continue
+      }
+      guard try uri.matches(info) else { continue }
+      guard found == nil else {
+        throw PKCS11Error(.argumentsBad, in: "C_GetSlotList", "several tokens match \(uri): add the serial")
+      }
+      found = TokenInfo(info, in: slot)
     }
     guard let found else { throw PKCS11Error(.tokenNotPresent, in: "C_GetSlotList", "no token matches \(uri)") }
     return found
   }
 
-  /// The one token with this label.
-  ///
-  /// - Throws: As ``token(_:)``.
-  public func token(labelled label: String) throws(PKCS11Error) -> TokenInfo {
-    try token(Self.uri(label: label))
+  /// A token that was pulled, or is broken, is none: it must not hide the others.
+  private static func passOver(_ error: PKCS11Error) throws(PKCS11Error) {
+    guard error.kind == .reinitialise, error.code != .notInitialized, error.function == "C_GetTokenInfo" else {
+      throw error
+    }
   }
 
+  /// The one token with this label.
+  ///
+  /// - Throws: As ``token(_:)-(String)``.
+  public func token(labelled label: String) throws(PKCS11Error) -> TokenInfo { try token(TokenURI(label: label)) }
+
   /// The RFC 7512 URI of a label.
-  public static func uri(label: String) -> String {
-    "pkcs11:token="
-      + label.utf8.map { byte in
-        switch UInt8(byte) {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-          String(UnicodeScalar(byte))
-        default: "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }
-      }.joined()
-  }
+  public static func uri(label: String) -> String { "pkcs11:token=" + URIText.encode(label.utf8) }
 
   /// Initialises a token. Its slot changes by that (SoftHSM): look it up by its label afterwards.
   ///
@@ -91,16 +73,16 @@ extension Module {
       throw PKCS11Error(.argumentsBad, in: "C_InitToken", "a token's label has 1 to 32 bytes")
     }
     var padded = Array(label.utf8) + Array(repeating: UInt8(ascii: " "), count: 32 - label.utf8.count)
-    guard try !Self.describe(info(slot), in: slot).isInitialized else {
+    guard try !token(in: slot).isInitialized else {
       throw PKCS11Error(.argumentsBad, in: "C_InitToken", "the slot's token is initialised: it would be erased")
     }
-    try callWriting { f throws(PKCS11Error) in
-      try check(
-        unsafe soPIN.withUnsafeBytes { pin in
-          unsafe f.initToken(
-            slot.rawValue, UnsafeMutableRawPointer(mutating: pin.baseAddress)?.assumingMemoryBound(to: UInt8.self),
-            UInt(pin.count), &padded)
-        }, "C_InitToken")
+    try withSlotList { () throws(PKCS11Error) in
+      try call { f throws(PKCS11Error) in
+        try check(
+          unsafe soPIN.withUnsafeBytes { pin in
+            unsafe f.initToken(slot.rawValue, Session.bytes(pin), UInt(pin.count), &padded)
+          }, "C_InitToken")
+      }
     }
   }
 
@@ -129,7 +111,7 @@ extension Module {
   }
 
   private func slots() throws(PKCS11Error) -> [SlotID] {
-    try serially { () throws(PKCS11Error) in
+    try withSlotList { () throws(PKCS11Error) in
       try unsafe list("C_GetSlotList") { f, array, count in
         unsafe f.getSlotList(CK_BBOOL(CK_TRUE), array, count)
       }.map(SlotID.init(rawValue:))
@@ -156,21 +138,9 @@ extension Module {
     throw PKCS11Error(.generalError, in: function, "the list changes faster than it can be read")
   }
 
-  private func info(_ slot: SlotID) throws(PKCS11Error) -> CK_TOKEN_INFO {
+  func info(_ slot: SlotID) throws(PKCS11Error) -> CK_TOKEN_INFO {
     var info = CK_TOKEN_INFO()
     try call { f throws(PKCS11Error) in try check(unsafe f.getTokenInfo(slot.rawValue, &info), "C_GetTokenInfo") }
     return info
-  }
-
-  private static func describe(_ info: CK_TOKEN_INFO, in slot: SlotID) -> TokenInfo {
-    func text<T>(_ field: T) -> String {
-      unsafe withUnsafeBytes(of: field) { bytes in
-        let end = unsafe bytes.lastIndex { $0 != UInt8(ascii: " ") && $0 != 0 }.map { $0 + 1 } ?? 0
-        return unsafe String(decoding: bytes[..<end], as: UTF8.self)
-      }
-    }
-    return TokenInfo(
-      slot: slot, label: text(info.label), serial: text(info.serialNumber), model: text(info.model),
-      manufacturer: text(info.manufacturerID), isInitialized: info.flags & CKF_TOKEN_INITIALIZED != 0)
   }
 }

@@ -43,7 +43,7 @@ extension Session {
     var mechanism = unsafe CK_MECHANISM(mechanism: kind.mechanism.rawValue, pParameter: nil, ulParameterLen: 0)
     try unsafe withTemplate(publicTemplate) { (first, firstCount) throws(PKCS11Error) in
       try unsafe withTemplate(privateKey) { (second, secondCount) throws(PKCS11Error) in
-        try module.callWriting(generation) { f throws(PKCS11Error) in
+        try callWriting { f throws(PKCS11Error) in
           try check(
             unsafe f.generateKeyPair(
               handle, &mechanism, first, firstCount, second, secondCount, &handles.0, &handles.1),
@@ -68,48 +68,61 @@ extension Session {
     let whole =
       template + [.objectClass(.secretKey), .keyType(added), .number(.valueLength, UInt(length))]
     try unsafe withTemplate(whole) { (attributes, count) throws(PKCS11Error) in
-      try module.callWriting(generation) { f throws(PKCS11Error) in
+      try callWriting { f throws(PKCS11Error) in
         try check(unsafe f.generateKey(handle, &mechanism, attributes, count, &key), "C_GenerateKey")
       }
     }
     return ObjectHandle(rawValue: key)
   }
 
-  /// Wraps a key with AES key wrap with padding (RFC 5649).
+  /// Wraps a key.
   ///
-  /// - Returns: The wrapped bytes, 8 more than the key has.
-  public func wrapKey(_ key: ObjectHandle, with wrappingKey: ObjectHandle) throws(PKCS11Error) -> [UInt8] {
-    var mechanism = unsafe CK_MECHANISM(
-      mechanism: MechanismType.aesKeyWrapPad.rawValue, pParameter: nil, ulParameterLen: 0)
-    return try unsafe [UInt8](unsafeUninitializedCapacity: 8192) { (buffer, count) throws(PKCS11Error) in
-      var length = UInt(8192)
+  /// - Parameters:
+  ///   - key: Extractable, and of a multiple of 8 bytes.
+  ///   - wrappingKey: An AES key with CKA_WRAP.
+  ///   - mechanism: ``MechanismType/aesKeyWrapPad``, ``MechanismType/aesKeyWrapKWP`` or ``MechanismType/aesKeyWrap``. All
+  ///     three give 8 bytes more than the key has, but not the same ones.
+  public func wrapKey(
+    _ key: ObjectHandle, with wrappingKey: ObjectHandle, mechanism: MechanismType = .aesKeyWrapPad
+  ) throws(PKCS11Error) -> [UInt8] {
+    var mechanism = try unsafe Self.wrapping(mechanism, "C_WrapKey")
+    let room = Self.maximumWrapped
+    return try unsafe [UInt8](unsafeUninitializedCapacity: room) { (buffer, count) throws(PKCS11Error) in
+      var length = UInt(room)
       try call { f throws(PKCS11Error) in
         try check(
           unsafe f.wrapKey(
             handle, &mechanism, wrappingKey.rawValue, key.rawValue, buffer.baseAddress, &length), "C_WrapKey")
       }
-      count = Int(min(length, 8192))
+      guard length >= 16, length <= room, length.isMultiple(of: 8) else {
+        throw PKCS11Error(.generalError, in: "C_WrapKey", "\(length) bytes are no wrapped key")
+      }
+      count = Int(length)
     }
   }
 
-  /// Unwraps a key that ``wrapKey(_:with:)`` wrapped.
+  /// Unwraps a key that ``wrapKey(_:with:mechanism:)`` wrapped.
   ///
   /// - Parameters:
-  ///   - wrapped: A multiple of 8 bytes; SoftHSM pads a key of another length with zeros before it wraps, so such keys
-  ///     come back longer and are not wrapped in the first place.
+  ///   - wrapped: A multiple of 8 bytes, 24 at least (16 with padding). SoftHSM pads a key of another length with zeros
+  ///     before it wraps, so such keys come back longer and are not wrapped in the first place.
+  ///   - mechanism: That of the wrapping.
   ///   - template: Must restate what the unwrapping key's CKA_UNWRAP_TEMPLATE demands.
   public func unwrapKey(
-    _ wrapped: [UInt8], with wrappingKey: ObjectHandle, _ template: [Attribute]
+    _ wrapped: [UInt8], with wrappingKey: ObjectHandle, mechanism: MechanismType = .aesKeyWrapPad,
+    _ template: [Attribute]
   ) throws(PKCS11Error) -> ObjectHandle {
-    guard wrapped.count >= 16, wrapped.count.isMultiple(of: 8) else {
-      throw PKCS11Error(.dataLengthRange, in: "C_UnwrapKey", "a wrapped key is 16 bytes or more, in eights")
+    let least = mechanism == .aesKeyWrap ? 24 : 16
+    guard (least...Self.maximumWrapped).contains(wrapped.count), wrapped.count.isMultiple(of: 8) else {
+      throw PKCS11Error(
+        .dataLengthRange, in: "C_UnwrapKey",
+        "a wrapped key is \(least) to \(Self.maximumWrapped) bytes, in eights")
     }
+    var mechanism = try unsafe Self.wrapping(mechanism, "C_UnwrapKey")
     var bytes = wrapped
     var key: CK_OBJECT_HANDLE = 0
-    var mechanism = unsafe CK_MECHANISM(
-      mechanism: MechanismType.aesKeyWrapPad.rawValue, pParameter: nil, ulParameterLen: 0)
     try unsafe withTemplate(template) { (attributes, count) throws(PKCS11Error) in
-      try module.callWriting(generation) { f throws(PKCS11Error) in
+      try callWriting(isSessionObject: template.isOfSession) { f throws(PKCS11Error) in
         try check(
           unsafe f.unwrapKey(
             handle, &mechanism, wrappingKey.rawValue, &bytes, UInt(bytes.count), attributes, count, &key),
@@ -117,5 +130,15 @@ extension Session {
       }
     }
     return ObjectHandle(rawValue: key)
+  }
+
+  /// The longest wrapped key, in bytes.
+  private static var maximumWrapped: Int { 8192 }
+
+  private static func wrapping(_ type: MechanismType, _ function: String) throws(PKCS11Error) -> CK_MECHANISM {
+    guard [.aesKeyWrap, .aesKeyWrapPad, .aesKeyWrapKWP].contains(type) else {
+      throw PKCS11Error(.mechanismInvalid, in: function, "\(type) does not wrap here: AES key wrap does")
+    }
+    return unsafe CK_MECHANISM(mechanism: type.rawValue, pParameter: nil, ulParameterLen: 0)
   }
 }

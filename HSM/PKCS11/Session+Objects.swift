@@ -1,4 +1,5 @@
 internal import CP11Kit
+public import SecretMemory
 
 extension Session {
   /// The longest attribute value that is read.
@@ -66,9 +67,37 @@ extension Session {
     return bytes.enumerated().reduce(0) { $0 | UInt($1.element) << (8 * UInt($1.offset)) }
   }
 
+  /// Makes an object.
+  ///
+  /// - Parameter template: All that it is. A secret value belongs into ``createObject(_:secretValue:)``.
+  public func createObject(_ template: [Attribute]) throws(PKCS11Error) -> ObjectHandle {
+    try unsafe createObject(template, nil)
+  }
+
+  /// Makes an object with a secret for its CKA_VALUE, which the module reads where it lies, in locked memory.
+  public func createObject(
+    _ template: [Attribute], secretValue: borrowing SecretBytes
+  ) throws(PKCS11Error) -> ObjectHandle {
+    try unsafe secretValue.withUnsafeBytes { (value) throws(PKCS11Error) in try unsafe createObject(template, value) }
+  }
+
+  private func createObject(
+    _ template: [Attribute], _ value: UnsafeRawBufferPointer?
+  ) throws(PKCS11Error) -> ObjectHandle {
+    var object: CK_OBJECT_HANDLE = 0
+    try unsafe withTemplate(template, value: value) { (attributes, count) throws(PKCS11Error) in
+      try callWriting(isSessionObject: template.isOfSession) { f throws(PKCS11Error) in
+        try check(unsafe f.createObject(handle, attributes, count, &object), "C_CreateObject")
+      }
+    }
+    return ObjectHandle(rawValue: object)
+  }
+
   /// Erases an object.
-  public func destroyObject(_ object: ObjectHandle) throws(PKCS11Error) {
-    try module.callWriting(generation) { f throws(PKCS11Error) in
+  ///
+  /// - Parameter isSessionObject: It is none of the token's, and needs no turn among those who write these.
+  public func destroyObject(_ object: ObjectHandle, isSessionObject: Bool = false) throws(PKCS11Error) {
+    try callWriting(isSessionObject: isSessionObject) { f throws(PKCS11Error) in
       try check(f.destroyObject(handle, object.rawValue), "C_DestroyObject")
     }
   }

@@ -56,14 +56,15 @@ extension Session {
     var mechanism = unsafe CK_MECHANISM(mechanism: scheme.mechanism.rawValue, pParameter: nil, ulParameterLen: 0)
     let expected = scheme.signatureLength
     return try unsafe [UInt8](unsafeUninitializedCapacity: expected) { (buffer, count) throws(PKCS11Error) in
-      var length = UInt(expected)
-      try unsafe data.withUnsafeBytes { (bytes) throws(PKCS11Error) in
+      let output = UnsafeMutableRawBufferPointer(buffer)
+      let length = try unsafe data.withUnsafeBytes { (bytes) throws(PKCS11Error) in
         // An empty message still needs an address: a null pointer is refused as an argument.
         let source = unsafe Self.bytes(bytes) ?? buffer.baseAddress
-        try call { f throws(PKCS11Error) in
+        return try call { f throws(PKCS11Error) in
           try check(unsafe f.signInit(handle, &mechanism, key.rawValue), "C_SignInit")
-          try check(
-            unsafe f.sign(handle, source, UInt(bytes.count), buffer.baseAddress, &length), "C_Sign")
+          return try unsafe finish("C_Sign", output) {
+            unsafe f.sign(handle, source, UInt(bytes.count), $0, $1)
+          }
         }
       }
       guard length == expected else {

@@ -51,6 +51,13 @@ public struct Session: ~Copyable, Sendable {
     try module.call(generation, body)
   }
 
+  /// As ``call(_:)``, for what writes objects. Those of sessions need no turn, and do not wait for one that hangs.
+  func callWriting(
+    isSessionObject: Bool = false, _ body: (Functions) throws(PKCS11Error) -> Void
+  ) throws(PKCS11Error) {
+    if isSessionObject { try call(body) } else { try module.callWriting(slot, generation, body) }
+  }
+
   /// Logs in. A PIN that is refused must not be tried again: tokens count.
   public func login(_ user: User, pin: borrowing SecretBytes) throws(PKCS11Error) {
     let type = user == .user ? CKU_USER : CKU_SO
@@ -78,7 +85,7 @@ public struct Session: ~Copyable, Sendable {
 
   /// Sets the user's PIN; the security officer is logged in.
   public func initPIN(_ pin: borrowing SecretBytes) throws(PKCS11Error) {
-    try module.callWriting(generation) { f throws(PKCS11Error) in
+    try callWriting { f throws(PKCS11Error) in
       try check(unsafe pin.withUnsafeBytes { unsafe f.initPIN(handle, Self.bytes($0), UInt($0.count)) }, "C_InitPIN")
     }
   }

@@ -125,6 +125,18 @@ public struct CustodyError: Error, Sendable, Equatable, CustomStringConvertible 
     public static let mechanismMissing = Code("mechanism_missing")
     /// The PIN was refused.
     public static let wrongPIN = Code("wrong_pin")
+    /// Too many operations wait already.
+    public static let busy = Code("hsm_busy")
+    /// The HSM did not answer within its deadline; whether it carried the operation out is not known.
+    public static let timedOut = Code("hsm_timeout")
+    /// The token has no room for a session or an object.
+    public static let full = Code("hsm_full")
+    /// A ciphertext or its context is not what was encrypted.
+    public static let notAuthentic = Code("not_authentic")
+    /// A key on the token is another one than it was.
+    public static let keyChanged = Code("key_changed")
+    /// The token hands out what it unwraps.
+    public static let hostileUnwrap = Code("hostile_unwrap")
     /// The module answered with an error that fits no other code.
     public static let failed = Code("hsm_failed")
   }

@@ -105,6 +105,32 @@ public struct SecretBytes: ~Copyable, @unchecked Sendable {
   }
 }
 
+extension SecretBytes {
+  /// The bytes that hexadecimal digits of either case stand for, in locked memory too.
+  ///
+  /// - Throws: ``SecretMemoryError/Code-swift.struct/badLength`` for anything else, and as ``init(zeros:)``.
+  public borrowing func decodedHexadecimal() throws(SecretMemoryError) -> SecretBytes {
+    guard count.isMultiple(of: 2) else { throw SecretMemoryError(.badLength, "hexadecimal has two digits a byte") }
+    var decoded = try SecretBytes(zeros: count / 2)
+    let isWhole = unsafe decoded.withUnsafeMutableBytes { target in
+      unsafe withUnsafeBytes { source in
+        for index in source.indices {
+          let digit: UInt8
+          switch unsafe source[index] {
+          case let byte where (0x30...0x39).contains(byte): digit = byte - 0x30
+          case let byte where (0x41...0x46).contains(byte & 0xdf): digit = (byte & 0xdf) - 0x37
+          default: return false
+          }
+          unsafe target[index / 2] = unsafe target[index / 2] << 4 | digit
+        }
+        return true
+      }
+    }
+    guard isWhole else { throw SecretMemoryError(.badLength, "the text holds something else than hexadecimal digits") }
+    return decoded
+  }
+}
+
 /// Compares two secrets in a time that depends on their lengths alone.
 ///
 /// - Returns: True when they have the same length and bytes.

@@ -23,6 +23,19 @@ extension Gate {
     )
   }
 
+  static var sealDelayed: Problem {
+    Problem(
+      503, "seal_delayed",
+      "The command is recorded and not done yet: the HSM does not sign the log. Send the same request later for its outcome.",
+      headers: ["Retry-After": "10"])
+  }
+
+  static var logUnsigned: Problem {
+    Problem(
+      503, "log_unsigned", "Nothing was recorded: the HSM does not sign the log. Send the request again later.",
+      headers: ["Retry-After": "10"])
+  }
+
   static var storageFailed: Problem {
     Problem(503, "storage_failed", "Nothing was recorded: the storage refuses to write. Send the request again later.")
   }

@@ -23,6 +23,8 @@ public actor Gate<Store: UnitStore> {
     public var retryDelay = 50
     /// How long a batch stays open for a signature that does not return, in milliseconds.
     public var closeDelay = 5
+    /// How long signatures may fail before those who wait for one are told, in milliseconds.
+    public var signingPatience = 10_000
     /// Called after each step; the product leaves it alone.
     public var onStep: @Sendable (GateStep) -> Void = { _ in }
 
@@ -60,6 +62,8 @@ public actor Gate<Store: UnitStore> {
   /// A published checkpoint that the database does not hold yet.
   private var unstored: UnverifiedCheckpoint?
   private var commitFailures = 0
+  /// Since when the log's key signs nothing; nil while it does.
+  private var unsignedSince: Timestamp?
   private var isStopping = false
   /// The time of the newest leaf.
   private var lastTime = Timestamp(milliseconds: 0)
@@ -120,7 +124,7 @@ public actor Gate<Store: UnitStore> {
     let stored = try note.map { try UnverifiedCheckpoint($0) }
     if let stored {
       try accept(stored, consistency: [])
-      published.set(stored.note.rendered)
+      published.set(stored.note.rendered, size: stored.claimed.size)
     }
     var commands: [InFlight<Unit>] = []
     for (record, leaf, content, signed) in unfinished {
@@ -193,6 +197,19 @@ public actor Gate<Store: UnitStore> {
     return index
   }
 
+  /// A recorded leaf with its content and the proof that it is under a signed checkpoint; waits for that checkpoint.
+  public func seal(ofLeaf index: UInt64) async throws -> SealBundle.Part {
+    guard let note = await published.note(covering: index) else { throw refusal ?? Self.stopping }
+    return try await store.read { unit in
+      guard let leaf = try unit.entry(at: index), let content = try unit.content(leafIndex: index) else {
+        throw Problem(503, "receipt_unavailable", "The receipt's parts are not stored; restore the database.")
+      }
+      return SealBundle.Part(
+        leaf: leaf, salt: content.salt, content: content.content,
+        proof: try Receipt.proof(of: index, under: note, in: &unit))
+    }
+  }
+
   private func enqueue(_ work: Submission<Unit>.Work) async throws -> GateAnswer {
     if let refusal { throw refusal }
     return try await withCheckedThrowingContinuation { continuation in
@@ -231,7 +248,10 @@ public actor Gate<Store: UnitStore> {
   private func finishIfIdle() {
     guard isStopping else { return }
     // A log that has halted finishes nothing.
-    if mode != .stopped || (sequencer?.isIdle ?? true) && unstored == nil { act.finish() }
+    if mode != .stopped || (sequencer?.isIdle ?? true) && unstored == nil {
+      act.finish()
+      published.close()
+    }
   }
 
   /// Lets the state machine decide and hands on what it wants done.
@@ -267,7 +287,7 @@ public actor Gate<Store: UnitStore> {
       await step(.publish) {
         let note = try UnverifiedCheckpoint(note)
         try accept(note, consistency: try await consistency(from: acceptedSize, to: note.claimed.size))
-        published.set(note.note.rendered)
+        published.set(note.note.rendered, size: note.claimed.size)
         configuration.onStep(.publish)
         try await seal(under: note)
         unstored = note
@@ -291,11 +311,34 @@ public actor Gate<Store: UnitStore> {
 
   private func step(_ step: Sequencer.Step, _ body: () async throws -> Sequencer.Input) async {
     do {
-      report(try await body())
+      let input = try await body()
+      if step == .sign { unsignedSince = nil }
+      report(input)
     } catch let error as LogError where error.code == .notAnExtension || error.code == .wrongOrigin {
       report(.failed(step, .fork))
     } catch {
+      if step == .sign { tellOfDelay() }
       report(.failed(step, .transient))
+    }
+  }
+
+  /// Once signatures have failed for long, those who wait are told: of recorded commands that they are finished all the
+  /// same, later on, and of what waits for its batch that nothing was recorded.
+  private func tellOfDelay() {
+    let now = time.now()
+    let since = unsignedSince ?? now
+    unsignedSince = since
+    guard now.milliseconds - since.milliseconds >= Int64(configuration.signingPatience) else { return }
+    for batch in unsealed.indices {
+      for command in unsealed[batch].commands.indices {
+        unsealed[batch].commands[command].answer?(.failure(Self.sealDelayed))
+        unsealed[batch].commands[command].answer = nil
+      }
+    }
+    for waiting in queue.indices {
+      queue[waiting].answer(.failure(Self.logUnsigned))
+      // A submission that does nothing keeps the place.
+      queue[waiting] = .nothing
     }
   }
 
@@ -350,6 +393,7 @@ public actor Gate<Store: UnitStore> {
   /// Once the log has halted nothing is carried out any more, so whoever waits is told.
   private func answerAfterHalt() {
     guard case .readOnly = mode else { return }
+    published.close()
     for submission in queue { submission.answer(.failure(refusal ?? Self.stopping)) }
     for command in unsealed.flatMap(\.commands) + sealed.values.flatMap(\.commands) {
       command.answer?(.failure(Self.outcomeUnknown))

@@ -100,6 +100,6 @@ struct InFlight<Unit>: Sendable {
   let prepared: PreparedCommand<Unit>
   let authorized: AuthorizedCommand
   var record: CommandRecord
-  /// Nil after a restart, when whoever asked is gone.
-  let answer: Answering?
+  /// Nil after a restart, when whoever asked is gone, and once they were told that it takes long.
+  var answer: Answering?
 }

@@ -6,7 +6,7 @@ import TransparencyLog
 /// The embedded storage: one SQLite database in WAL mode with `synchronous=FULL`, and one connection that writes and
 /// checkpoints (SQLite before 3.51.3 may corrupt a WAL that two connections reset).
 package final class SQLiteStore: UnitStore {
-  private let queue: DatabaseQueue
+  let queue: DatabaseQueue
   private let statements = Statements()
 
   /// How a database is opened.
@@ -50,9 +50,14 @@ package final class SQLiteStore: UnitStore {
     try db.execute(sql: "PRAGMA journal_mode = WAL")
     try db.execute(sql: "PRAGMA synchronous = FULL")
     try db.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
+    try db.execute(sql: "PRAGMA secure_delete = ON")
+    try db.execute(sql: "PRAGMA temp_store = MEMORY")
     guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2,
       try String.fetchOne(db, sql: "PRAGMA journal_mode") == "wal"
     else { throw StorageError("SQLite does not give synchronous=FULL in WAL mode: move the state to a local disk") }
+    guard try Int.fetchOne(db, sql: "PRAGMA secure_delete") == 1 else {
+      throw StorageError("SQLite does not overwrite what is erased: use a build of it that can")
+    }
     if try Int.fetchOne(db, sql: "PRAGMA user_version") == 0,
       try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") == 0
     {

@@ -5,7 +5,7 @@ import GRDB
 /// whose condition is that of `Payment.State.counts`.
 enum Schema {
   /// Written to `PRAGMA user_version`; a database of another version is refused.
-  static let version = 2
+  static let version = 3
 
   static let sql = """
     CREATE TABLE log_entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
@@ -95,5 +95,26 @@ enum Schema {
       tenant TEXT NOT NULL, number INTEGER NOT NULL, created INTEGER NOT NULL, modifier TEXT NOT NULL,
       leaf_index INTEGER NOT NULL, rail_index INTEGER NOT NULL, entries INTEGER NOT NULL, digest BLOB NOT NULL,
       PRIMARY KEY (tenant, number)) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE kek (
+      id TEXT PRIMARY KEY, tenant TEXT NOT NULL, data_class TEXT NOT NULL, leaf_index INTEGER NOT NULL,
+      state TEXT NOT NULL, version INTEGER NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX kek_live ON kek (tenant, data_class) WHERE state <> 'destroyed';
+    CREATE TABLE kek_version (
+      kek TEXT NOT NULL, version INTEGER NOT NULL, record BLOB NOT NULL, codes BLOB NOT NULL,
+      leaf_index INTEGER NOT NULL, PRIMARY KEY (kek, version)) STRICT;
+    CREATE TABLE data_key (
+      id TEXT PRIMARY KEY, kek TEXT NOT NULL, version INTEGER NOT NULL, record BLOB NOT NULL, codes BLOB NOT NULL,
+      leaf_index INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX data_key_version ON data_key (kek, version);
+    CREATE TABLE key_event (
+      sequence INTEGER PRIMARY KEY, record TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
+      digest BLOB NOT NULL, leaf_index INTEGER NOT NULL, chain BLOB NOT NULL) STRICT;
+    CREATE INDEX key_event_record ON key_event (record);
+    CREATE TABLE key_task (
+      id TEXT PRIMARY KEY, kek TEXT NOT NULL, kind TEXT NOT NULL, not_before INTEGER NOT NULL,
+      leaf_index INTEGER NOT NULL, state TEXT NOT NULL, end_index INTEGER) STRICT, WITHOUT ROWID;
+    CREATE INDEX key_task_pending ON key_task (leaf_index) WHERE state = 'pending';
+    CREATE TABLE key_manifest (leaf_index INTEGER PRIMARY KEY, document BLOB NOT NULL) STRICT;
     """
 }

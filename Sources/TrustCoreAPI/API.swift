@@ -3,6 +3,7 @@ public import Consent
 import Cosign
 public import JOSE
 public import KeyHierarchy
+public import KeyService
 public import Ledger
 public import Payments
 public import Seal
@@ -10,7 +11,7 @@ import TransparencyLog
 public import Wire
 
 /// The HTTP surface: the table of routes over a gate and its storage.
-public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
+public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & KeyStore {
   /// Every route.
   public let table: RouteTable
 
@@ -36,6 +37,10 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
     public var auditorDigest: [UInt8]
     /// Counts HSM operations.
     public var custodian: any KeyCustodian
+    /// Carries out what is ordered about keys.
+    public var keys: KeyService<GateKeyRecorder<Store>>
+    /// How the tokens do.
+    public var tokens: @Sendable () -> [TokenHealth]
     /// What kind of HSM it is; a deviation for development shows here by its loud name.
     public var hsm: String
     /// The clock.
@@ -47,8 +52,9 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
     public init(
       gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, payments: PaymentsModule<Store.Unit>,
       validate: @escaping ConsentModule<Store.Unit>.DestinationCheck, genesis: Genesis, publicURL: String,
-      tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian, hsm: String, time: any TimeSource,
-      random: any RandomSource
+      tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian,
+      keys: KeyService<GateKeyRecorder<Store>>, tokens: @escaping @Sendable () -> [TokenHealth], hsm: String,
+      time: any TimeSource, random: any RandomSource
     ) {
       self.gate = gate
       self.store = store
@@ -60,6 +66,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
       self.tokenSigner = tokenSigner
       self.auditorDigest = auditorDigest
       self.custodian = custodian
+      self.keys = keys
+      self.tokens = tokens
       self.hsm = hsm
       self.time = time
       self.random = random
@@ -82,7 +90,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
       authenticator: authenticator, time: parts.time)
     let log = LogRoutes(gate: parts.gate, store: parts.store, authenticator: authenticator)
     let description = DescriptionHolder()
-    var routes = commands.routes + oauth.routes + log.routes
+    let keys = KeyRoutes(gate: parts.gate, keys: parts.keys, authenticator: authenticator)
+    var routes = commands.routes + oauth.routes + log.routes + keys.routes
     if let (identity, origin) = console {
       let people = PeopleRoutes(
         gate: parts.gate, store: parts.store, console: identity, origin: origin, authenticator: authenticator,
@@ -128,12 +137,24 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
           case .stopped: "stopped"
           }
         let size = try parts.gate.published.note.map { try UnverifiedCheckpoint($0).claimed.size } ?? 0
-        return APIResponse([
+        var status: JSONObject = [
           "mode": .string(mode), "environment": .string(parts.genesis.environment),
           "trust_domain": .string(parts.genesis.trustDomain), "log_origin": .string(parts.genesis.origin),
           "log_size": .integer(Int64(size)), "hsm": .string(parts.hsm),
           "hsm_operations": .integer(Int64(parts.custodian.operationCount)),
           "software_sha256": .string(Hex.encode(parts.genesis.softwareDigest)),
+          "tokens": .array(parts.tokens().map(\.json)),
+        ]
+        for member in try await parts.keys.status() { status[member.name] = member.value }
+        return APIResponse(status)
+      },
+      Route(
+        "GET", "/v1/hsm", "hsm", "How the tokens do.", access: .auditor, content: .json("HSM")
+      ) { request in
+        try authenticator.auditor(request)
+        return APIResponse([
+          "hsm": .string(parts.hsm), "hsm_operations": .integer(Int64(parts.custodian.operationCount)),
+          "tokens": .array(parts.tokens().map(\.json)), "hostile_unwrap": .string(await parts.keys.hostileUnwrap),
         ])
       },
       Route(
@@ -141,6 +162,17 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
       ) { _ in
         APIResponse(200, contentType: "application/json", body: description.bytes)
       },
+    ]
+  }
+}
+
+extension TokenHealth {
+  /// The token as the status shows it.
+  fileprivate var json: JSONValue {
+    [
+      "role": .string(role.rawValue), "member": .integer(Int64(member)), "label": .string(label),
+      "serial": .string(serial), "state": .string(state.rawValue), "in_use": .bool(isInUse), "reason": .string(reason),
+      "logins": .integer(Int64(clamping: logins)), "sessions": .integer(Int64(sessions)), "lent": .integer(Int64(lent)),
     ]
   }
 }

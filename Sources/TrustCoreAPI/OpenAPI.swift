@@ -137,6 +137,11 @@ enum OpenAPI {
     if route.operation == "authorizePayment" {
       responses["202"] = ["description": "Held for approvals, on the record.", "content": .object(content)]
     }
+    if case .json("KeyResult") = route.content {
+      responses["202"] = [
+        "description": "On the record; it waits for its time or for the HSM.", "content": .object(content),
+      ]
+    }
     let problem: JSONValue = ["application/problem+json": ["schema": reference("Problem")]]
     func refused(_ status: Int, _ description: String, _ content: JSONValue? = nil) {
       responses[String(status)] = ["description": .string(description), "content": content ?? problem]

@@ -49,7 +49,7 @@ enum Schemas {
       "proof": ["type": "string", "description": "C2SP tlog-proof, with its signed checkpoint."],
     ], closed: true)
 
-  static let all: [(String, JSONValue)] = requests + answers + people + money
+  static let all: [(String, JSONValue)] = requests + answers + people + money + keys
 
   private static let requests: [(String, JSONValue)] = [
     (
@@ -198,10 +198,19 @@ enum Schemas {
     ("Health", object(["status": text])),
     (
       "Status",
-      object([
-        "mode": choice("running", "read_only", "stopped"), "environment": text, "trust_domain": text,
-        "log_origin": text, "log_size": integer, "hsm": text, "hsm_operations": integer, "software_sha256": text,
-      ])
+      object(
+        [
+          "mode": choice("running", "read_only", "stopped"), "environment": text, "trust_domain": text,
+          "log_origin": text, "log_size": integer, "hsm": text, "hsm_operations": integer, "software_sha256": text,
+          "tokens": array(of: reference("Token")), "keys_mode": choice("open", "waiting", "refused"),
+          "keys_reason": text,
+          "keys": ["type": "object"], "tasks": array(of: reference("KeyTask")), "data_key_cache": ["type": "object"],
+          "hostile_unwrap": choice("refused", "locked", "not tried yet"), "manifest_digest": text, "recovery_key": text,
+        ],
+        required: [
+          "mode", "environment", "trust_domain", "log_origin", "log_size", "hsm", "hsm_operations", "software_sha256",
+          "tokens", "keys_mode", "keys", "tasks", "data_key_cache", "hostile_unwrap", "recovery_key",
+        ])
     ),
     ("OpenAPI", ["type": "object"]),
   ]

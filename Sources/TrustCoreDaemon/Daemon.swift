@@ -2,6 +2,7 @@ import AgentIdentity
 public import CommandGate
 import Consent
 import Crypto
+import Envelope
 import Foundation
 import HSMCustody
 import Hummingbird
@@ -9,13 +10,15 @@ import HummingbirdCore
 import HummingbirdHTTP2
 import JOSE
 import KeyHierarchy
+import KeyManifests
+import KeyService
 import Ledger
 public import Logging
 import NIOCore
 import NIOSSL
 import Payments
 import Seal
-import SecretMemory
+public import SecretMemory
 import ServiceLifecycle
 import StorageSQLite
 import SwiftASN1
@@ -33,6 +36,10 @@ public final class Daemon: Sendable {
     public var state: String
     /// The port to listen on; 0 picks a free one on the first start and keeps it.
     public var port: Int
+    /// The SoftHSM library, or one that stands before it; looked for where distributions put it when nil.
+    public var pkcs11Module: String?
+    /// Whether a `data` token that is gone is replaced by a new one, whose keys are recovered next.
+    var replacesLostDataToken = false
     /// Called after each of the gate's steps; only crash tests set it.
     public var onStep: @Sendable (GateStep) -> Void = { _ in }
 
@@ -55,6 +62,7 @@ public final class Daemon: Sendable {
   private let store: SQLiteStore
   private let gate: Gate<SQLiteStore>
   private let ledger: LedgerModule<SQLiteUnit>
+  private let keys: KeyService<GateKeyRecorder<SQLiteStore>>
   private let services: [any Service]
   private let logger: Logger
   private let address: String
@@ -74,12 +82,17 @@ public final class Daemon: Sendable {
     state.removeReady()
     if mustMake {
       logger.notice("making a development deployment", metadata: ["state": "\(state.path)"])
-      try await DevelopmentDeployment(state: state, time: time, random: random).make()
+      try await DevelopmentDeployment(state: state, module: configuration.pkcs11Module, time: time, random: random)
+        .make()
     }
 
     let (genesis, genesisDigest) = try Self.genesis(state)
-    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
-    custodian = try hsm.openCustodian(roles: [.log, .identity, .data])
+    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm, provider: configuration.pkcs11Module)
+    if configuration.replacesLostDataToken, try hsm.replaceLostToken(.data) {
+      logger.notice("made a new data token in place of the lost one")
+    }
+    // Without its data token the deployment still seals and pays; what needs keys says why it cannot.
+    custodian = try hsm.openCustodian(roles: [.log, .identity, .data], tolerating: [.data])
     let signer = try CheckpointSigner(
       headFile: state.headFile, origin: genesis.origin, custodian: custodian, key: .logA)
     guard genesis.logKeys.contains(signer.verifierKey) else {
@@ -92,6 +105,7 @@ public final class Daemon: Sendable {
     {
       throw StartError("\(state.genesis) is not the genesis that the log begins with: restore it")
     }
+    try await Self.checkManifest(store)
     func verifier(_ audience: String) -> SealVerifier {
       SealVerifier(
         audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
@@ -104,6 +118,7 @@ public final class Daemon: Sendable {
       GovernanceModule<SQLiteUnit>(verifier: verifier(GovernanceModule<SQLiteUnit>.audience)),
       ConsentModule<SQLiteUnit>(
         verifier: verifier(ConsentModule<SQLiteUnit>.audience), validate: RailDestination.validate),
+      KeyModule<SQLiteUnit>(verifier: verifier(KeyModule<SQLiteUnit>.audience)),
     ]
     var gateConfiguration = Gate<SQLiteStore>.Configuration(environment: genesis.environment)
     gateConfiguration.onStep = configuration.onStep
@@ -113,6 +128,13 @@ public final class Daemon: Sendable {
     let server = try await Self.serverCertificate(state, custodian, signer, store, time: time, random: random)
     try await gate.recover(genesis: genesis)
 
+    keys = try KeyService(
+      KeyService.Parts(
+        custodians: [custodian], recovery: try Self.recoveryKey(state), environment: genesis.environment,
+        node: ProcessInfo.processInfo.hostName, headFile: state.keyHeadFile, journalFolder: state.keyUses,
+        recorder: GateKeyRecorder(
+          gate: gate, store: store, genesis: genesis, erase: { [store] in try await store.eraseKeyVersions($0) },
+          scrub: { [store] in try await store.scrub() }), time: time, random: random))
     let port = try Self.port(configuration.port, state)
     let publicURL = "https://localhost:\(port)"
     address = "127.0.0.1:\(port)"
@@ -122,7 +144,8 @@ public final class Daemon: Sendable {
         gate: gate, store: store, ledger: ledger, payments: payments, validate: RailDestination.validate,
         genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
         auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
-        custodian: custodian, hsm: "developmentHSM", time: time, random: random))
+        custodian: custodian, keys: keys, tokens: { [custodian] in custodian.health() }, hsm: "developmentHSM",
+        time: time, random: random))
     let tls = try Self.tls(state, custodian, server)
     let ready = try Self.ready(state, hsm, genesis, publicURL)
     let application = Application(
@@ -149,6 +172,8 @@ public final class Daemon: Sendable {
     services = [
       GateService(gate: gate),
       Sweeper(gate: gate, store: store, ledger: ledger, payments: payments, time: time, logger: logger),
+      KeyKeeper(keys: keys, custodian: custodian, logger: logger),
+      StartProbe(hsm: hsm, state: state, logger: logger),
       application,
     ]
   }
@@ -170,7 +195,64 @@ public final class Daemon: Sendable {
     }
   }
 
+  /// Wraps every key of a development deployment to the present `data` token, from its copies for the recovery key,
+  /// without serving. A token that is gone is made anew first.
+  /// - Parameter seed: the recovery key's private half, 32 bytes.
+  /// - Returns: how many versions of keys were wrapped anew.
+  public static func recoverKeys(
+    development configuration: Configuration, with seed: consuming SecretBytes, logger: Logger
+  ) async throws -> Int {
+    let recovery = try RecoveryKey(seed: seed)
+    let state = StateDirectory(path: configuration.state)
+    // Before a token is made and a leaf written.
+    guard try recoveryKey(state).bytes == recovery.publicKey.bytes else {
+      throw StartError("this is not the recovery key that \(state.recoveryKey) names: nothing was changed")
+    }
+    var configuration = configuration
+    configuration.replacesLostDataToken = true
+    return try await Daemon(development: configuration, logger: logger).recoverKeys(with: recovery)
+  }
+
+  private func recoverKeys(with recovery: borrowing RecoveryKey) async throws -> Int {
+    let running = Task { [gate] in await gate.run() }
+    defer {
+      try? store.close()
+      custodian.close()
+    }
+    let count: Int
+    do {
+      let root = try await custodian.rootCheckValue()
+      try await gate.record { _, _ in
+        EventRecord(
+          kind: "token.opened",
+          content: ["token": .string(TokenRole.data.rawValue), "root_check_value": .string(root.description)])
+      }
+      count = try await keys.recover(with: recovery)
+    } catch {
+      await gate.stop()
+      await running.value
+      throw error
+    }
+    await keys.close()
+    await gate.stop()
+    await running.value
+    return count
+  }
+
   // MARK: - Parts
+
+  /// The manifest in force must declare the keys that this version uses.
+  private static func checkManifest(_ store: SQLiteStore) async throws {
+    guard let row = try await store.read({ unit in try unit.keyManifest() }) else {
+      throw StartError("no key manifest is in force: restore the database")
+    }
+    let differences = try KeyManifest(yaml: row.document).differences()
+    guard differences.isEmpty else {
+      throw StartError(
+        "the key manifest does not declare the keys of this version:\n"
+          + differences.map { "  \($0)" }.joined(separator: "\n"))
+    }
+  }
 
   /// The genesis with the SHA-256 of its text.
   private static func genesis(_ state: StateDirectory) throws -> (Genesis, digest: [UInt8]) {
@@ -178,6 +260,13 @@ public final class Daemon: Sendable {
     do { return (try Genesis(decoding: bytes), Array(SHA256.hash(data: bytes))) } catch {
       throw StartError("\(state.genesis) cannot be read: \(error). Restore it")
     }
+  }
+
+  private static func recoveryKey(_ state: StateDirectory) throws -> RecoveryKey.PublicKey {
+    guard let bytes = try? Base64.decode(try state.text(state.recoveryKey)),
+      let key = try? RecoveryKey.PublicKey(bytes)
+    else { throw StartError("\(state.recoveryKey) holds no X-Wing public key: restore it") }
+    return key
   }
 
   private static func port(_ wanted: Int, _ state: StateDirectory) throws -> Int {
@@ -230,7 +319,7 @@ public final class Daemon: Sendable {
         "pkcs11_module": hsm.provider, "pkcs11_config": hsm.configurationFile, "genesis": state.genesis,
         "database": state.database, "registration_token_file": state.registrationToken,
         "auditor_token_file": state.auditorToken, "owner_id": id(.owner), "owner_key_file": state.owner,
-        "officer_id": id(.officer), "officer_key_file": state.officer,
+        "hsm_profile": state.hsmProfile, "officer_id": id(.officer), "officer_key_file": state.officer,
         "console": genesis.console.map { "https://\($0.host):\(url.split(separator: ":").last ?? "")/console" } ?? "",
       ],
       logKeys: genesis.logKeys.map(\.vkey),

@@ -1,13 +1,18 @@
 import AgentIdentity
 import CommandGate
 import Crypto
+import Envelope
 import Foundation
 import HSMCustody
 import JOSE
 import KeyHierarchy
+import KeyManifests
+import KeyService
 import Seal
+import SecretMemory
 import StorageSQLite
 import TransparencyLog
+import TrustCoreAPI
 import Wire
 import X509
 
@@ -15,6 +20,8 @@ import X509
 /// whose keys lie in files. Its environment and trust domain say so in every leaf and identifier.
 struct DevelopmentDeployment {
   let state: StateDirectory
+  /// The SoftHSM library; looked for when nil.
+  let module: String?
   let time: any TimeSource
   let random: any RandomSource
 
@@ -24,7 +31,7 @@ struct DevelopmentDeployment {
     host: "approve.trustcore.localhost", approvalID: "approve.trustcore.localhost", signInID: "trustcore.localhost")
 
   func make() async throws {
-    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm)
+    let hsm = try DevelopmentHSM.openOrCreate(directory: state.hsm, provider: module)
     // The one time that the root token is logged in.
     let custodian = try hsm.openCustodian(roles: Set(TokenRole.allCases))
     defer { custodian.close() }
@@ -53,13 +60,16 @@ struct DevelopmentDeployment {
     let encoded = try genesis.encoded()
     try state.write(encoded, to: state.genesis)
     try CheckpointSigner.createNew(headFile: state.headFile, origin: origin)
+    try await KeyService<GateKeyRecorder<SQLiteStore>>.createHeadFile(state.keyHeadFile, custodian: custodian)
+    let recovery = try makeRecoveryKey()
+    let manifest = KeyManifest.developmentText
 
     var events = KeyName.all.map { key in
       var content: JSONObject = [
         "token": .string(key.token.rawValue), "label": .string(key.label), "algorithm": .string(key.algorithm.rawValue),
       ]
       if let half = try? custodian.publicKey(key) { content["public_key"] = .string(Base64.URL.encode(half.bytes)) }
-      return EventRecord(kind: "key.created", content: content)
+      return EventRecord(kind: "token-key.created", content: content)
     }
     for certificate in [root, issuing, server] {
       events.append(
@@ -73,11 +83,19 @@ struct DevelopmentDeployment {
         content: [
           "owner": .string(owner.id), "tenant": .string(tenant), "digest": .string(Hex.encode(registration)),
         ]))
+    events.append(
+      EventRecord(kind: "recovery-key.created", content: ["fingerprint": .string(Hex.encode(recovery.fingerprint))]))
+    events.append(
+      EventRecord(
+        kind: "key-manifest.first", content: ["manifest": .string(String(decoding: manifest, as: UTF8.self))]))
+    // The genesis is leaf 0, so the last event's index is their number.
+    let manifestRow = KeyManifestRow(leafIndex: UInt64(events.count), document: manifest)
     let store = try SQLiteStore(path: state.database)
     try await store.openLog(genesis: encoded, events: events, at: time.now(), random: random) { unit in
       try unit.insert(officer)
       try unit.insert(owner)
       try unit.insert(Invitation(digest: registration, owner: owner.id, tenant: tenant))
+      try unit.insert(manifestRow)
     }
     try store.close()
     try state.finishMaking()
@@ -93,6 +111,16 @@ struct DevelopmentDeployment {
     return Principal(
       id: id, kind: kind, tenant: tenant, owner: kind == .owner ? id : "", thumbprint: key.publicJWK.thumbprint,
       key: key.publicJWK.bareJSON.canonical(), status: .active, enrolmentIndex: 0)
+  }
+
+  /// Draws the recovery key. Its private half lies beside the deployment, which production never does: there a quorum
+  /// shares it.
+  private func makeRecoveryKey() throws -> RecoveryKey.PublicKey {
+    let key = try RecoveryKey.generate()
+    let seed = try key.seed.hexadecimal()
+    try unsafe seed.withUnsafeBytes { try unsafe state.write(Array($0), to: state.developmentRecovery) }
+    try state.write(Base64.encode(key.publicKey.bytes) + "\n", to: state.recoveryKey)
+    return key.publicKey
   }
 
   /// Draws a bearer token into a file and gives its SHA-256.

@@ -16,6 +16,12 @@ struct StateDirectory: Sendable {
   var genesis: String { path + "/genesis.json" }
   var database: String { path + "/trustcore.sqlite" }
   var headFile: String { path + "/signer.head" }
+  var hsmProfile: String { path + "/hsm-profile.yaml" }
+  var keyHeadFile: String { path + "/keys.head" }
+  var keyUses: String { path + "/key-uses" }
+  var recoveryKey: String { path + "/recovery.pub" }
+  /// In production the private half is shared by quorum and never here.
+  var developmentRecovery: String { path + "/development-recovery.key" }
   var rootCertificate: String { path + "/root-ca.pem" }
   var issuingCertificate: String { path + "/issuing-ca.pem" }
   var serverCertificate: String { path + "/api.pem" }

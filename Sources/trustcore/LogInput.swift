@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import OperatorClient
+import Wire
 
 /// Where a command finds the database and the genesis of a deployment.
 struct LogInput: ParsableArguments {
@@ -37,10 +39,17 @@ struct InputError: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-func complain(_ message: String) {
-  FileHandle.standardError.write(Data("trustcore: \(message)\n".utf8))
+func complain(_ message: String) { complainRaw("trustcore: \(message)\n") }
+
+/// A report for programs, on standard error.
+func complainJSON(_ object: JSONObject) {
+  complainRaw(String(decoding: JSONValue.object(object).canonical(), as: UTF8.self) + "\n")
 }
 
+/// Writes to standard error as it is. Who cannot be told is not told.
+func complainRaw(_ text: String) { try? Descriptor.error.write(text) }
+
+/// Writes a text and a newline to standard output; a reader that is gone ends the program, as SIGPIPE would.
 func say(_ text: String) {
-  FileHandle.standardOutput.write(Data((text + "\n").utf8))
+  do { try Descriptor.output.write(text + "\n") } catch { exit(error.exitCode) }
 }

@@ -1,11 +1,13 @@
 import ArgumentParser
 
 @main
-struct Trustcore: ParsableCommand {
+struct Trustcore: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trustcore", abstract: "Drives a TrustCore deployment.",
-    discussion: "Example: trustcore log verify --state .trustcore",
-    subcommands: [LogCommands.self, ApprovalCommands.self])
+    discussion: "Example: trustcore status --state .trustcore",
+    subcommands: [
+      StatusCommand.self, KeyCommands.self, HSMCommands.self, LogCommands.self, ApprovalCommands.self,
+    ])
 }
 
 struct LogCommands: ParsableCommand {

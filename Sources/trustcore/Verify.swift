@@ -43,7 +43,9 @@ extension AuditReport {
       ("accounts", "accounts", UInt64(accounts)), ("holds", "holds", UInt64(holds)),
       ("credentials", "credentials", UInt64(credentials)), ("consents", "consents", UInt64(consents)),
       ("payments", "payments", UInt64(payments)), ("approvals and declines", "approvals", UInt64(approvals)),
-      ("files for the bank", "files", UInt64(files)), ("posted entries", "postings", UInt64(postings)),
+      ("files for the bank", "files", UInt64(files)),
+      ("keys", "keys", UInt64(keys)), ("data keys", "data_keys", UInt64(dataKeys)),
+      ("posted entries", "postings", UInt64(postings)),
     ]
   }
 

@@ -9,7 +9,7 @@ import UnixSignals
 struct Trustcored: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trustcored", abstract: "The TrustCore daemon.",
-    discussion: "Example: trustcored serve --dev --state .trustcore", subcommands: [Serve.self])
+    discussion: "Example: trustcored serve --dev --state .trustcore", subcommands: [Serve.self, Recover.self])
 }
 
 struct Serve: AsyncParsableCommand {
@@ -25,6 +25,9 @@ struct Serve: AsyncParsableCommand {
   @Option(help: "The port to listen on; 0 picks a free one on the first start and keeps it.")
   var port = 0
 
+  @Option(help: "The SoftHSM library; looked for where Debian and Fedora put it unless named.")
+  var pkcs11Module: String?
+
   func validate() throws {
     guard dev else {
       throw ValidationError("This version serves development deployments only: start it with --dev.")
@@ -38,6 +41,7 @@ struct Serve: AsyncParsableCommand {
     let path = URL(fileURLWithPath: state, isDirectory: true).standardizedFileURL.path
     do {
       var configuration = Daemon.Configuration(state: path, port: port)
+      configuration.pkcs11Module = pkcs11Module
       configuration.onReady = { FileHandle.standardOutput.write(Data($0.utf8)) }
       let daemon = try await Daemon(development: configuration, logger: logger)
       try await daemon.run(gracefulShutdownSignals: [.sigterm, .sigint])

@@ -21,13 +21,16 @@ struct ArrowsTests {
   static let rows: [Row] = {
     let judged: Set = ["Wire", "KeyHierarchy", "JOSE", "TransparencyLog", "AgentIdentity"]
     let carried = judged.union(["Seal", "Cosign"])
-    let domains = carried.union(["CommandGate", "Policy", "Ledger", "Consent", "Rails", "Payments"])
+    let domains = carried.union(["CommandGate", "Policy", "Ledger", "Consent", "Rails", "Payments", "KeyService"])
     return [
       Row("Wire"), Row("CP11Kit"), Row("CSecureMemory"),
       Row("SecretMemory", ["CSecureMemory"]),
       Row("PKCS11", ["CP11Kit", "SecretMemory"]),
       Row("KeyHierarchy", ["SecretMemory"]),
       Row("HSMCustody", ["PKCS11", "KeyHierarchy", "SecretMemory"]),
+      Row("HSMProbe", ["CP11Kit", "PKCS11", "KeyHierarchy", "SecretMemory"]),
+      Row("KeyManifests", ["Wire", "KeyHierarchy"]),
+      Row("Envelope", ["SecretMemory"]),
       Row("COSE"),
       Row("JOSE", ["Wire", "KeyHierarchy"]),
       Row("TransparencyLog", ["Wire", "KeyHierarchy"]),
@@ -40,16 +43,30 @@ struct ArrowsTests {
       Row("Ledger", carried),
       Row("Consent", carried),
       Row("Rails", ["Wire"]),
+      // What officers order about keys is a command; the records and their secrets are the trusted base's.
+      Row("KeyService", carried.union(["KeyManifests", "Envelope", "SecretMemory"])),
       // The one command that touches consent, ledger and rail together, and the policy that it is decided by.
       Row("Payments", carried.union(["Policy", "Ledger", "Consent", "Rails"])),
       Row("StorageSQLite", domains),
       Row("WebConsole", ["Wire"]),
-      Row("TrustCoreAPI", domains.union(["WebConsole"])),
-      Row("TrustCoreDaemon", domains.union(["StorageSQLite", "TrustCoreAPI", "HSMCustody", "PKCS11", "SecretMemory"])),
-      Row("trustcored", ["TrustCoreDaemon", "Wire"]),
-      // `log verify` reads a database offline, hence the storage and what judges a leaf; never gate, daemon or HSM.
+      Row("TrustCoreAPI", domains.union(["WebConsole", "KeyManifests", "Envelope"])),
+      Row(
+        "TrustCoreDaemon",
+        domains.union([
+          "StorageSQLite", "TrustCoreAPI", "HSMCustody", "HSMProbe", "PKCS11", "SecretMemory", "KeyManifests",
+          "Envelope",
+        ])),
+      Row("trustcored", ["TrustCoreDaemon", "SecretMemory", "Wire"]),
+      // `log verify` reads a database offline, hence the storage and what judges a leaf; never gate or daemon.
       // `approvals show` renders what approvers read from the record itself, apart from the daemon.
-      Row("trustcore", ["TrustCoreAPI", "StorageSQLite", "Payments", "Ledger", "Seal", "TransparencyLog", "Wire"]),
+      // A token is looked at and probed without the daemon, hence PKCS#11 and the probe.
+      Row("OperatorClient", ["TrustCoreAPI", "JOSE", "AgentIdentity", "Envelope", "SecretMemory", "Wire"]),
+      Row(
+        "trustcore",
+        [
+          "TrustCoreAPI", "StorageSQLite", "Payments", "Ledger", "Seal", "TransparencyLog", "Wire", "OperatorClient",
+          "HSMCustody", "HSMProbe", "PKCS11", "KeyHierarchy", "SecretMemory",
+        ]),
     ]
   }()
 

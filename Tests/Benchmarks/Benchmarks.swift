@@ -1,11 +1,13 @@
 import ArgumentParser
 import Foundation
+import HSMCustody
 import Wire
 
 @main
 struct Benchmarks: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures a release build.", subcommands: [Measure.self, WriteNACHA.self, ReadNACHA.self],
+    abstract: "Measures a release build.",
+    subcommands: [Measure.self, WriteNACHA.self, ReadNACHA.self, StreamEnvelope.self],
     defaultSubcommand: Measure.self)
 }
 
@@ -16,7 +18,7 @@ struct Measure: AsyncParsableCommand {
 
   /// What can be measured by itself.
   enum Part: String, CaseIterable, ExpressibleByArgument {
-    case pkcs11, verification, webauthn, nacha, storage, recovery, commands
+    case pkcs11, keys, envelope, verification, webauthn, nacha, storage, recovery, commands
   }
 
   @Option(help: "The trustcored to measure.") var trustcored: String
@@ -29,12 +31,24 @@ struct Measure: AsyncParsableCommand {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     var rows: [Row] = []
-    // The PKCS#11 part first: SoftHSM reads its environment once, before threads do.
-    for part in Part.allCases where only.isEmpty || only.contains(part) {
+    let parts = Part.allCases.filter { only.isEmpty || only.contains($0) }
+    // The HSM first, one for all parts: SoftHSM reads its environment once, before threads do.
+    let hsm =
+      try parts.contains(.pkcs11) || parts.contains(.keys)
+      ? DevelopmentHSM.openOrCreate(directory: folder.appendingPathComponent("hsm").path) : nil
+    for part in parts {
       let state = folder.appendingPathComponent(part.rawValue).path
       Benchmarks.progress("measuring \(part.rawValue)")
       switch part {
-      case .pkcs11: rows += try HSMSigning.measure(folder: state)
+      case .pkcs11:
+        guard let hsm else { continue }
+        rows += try HSMSigning.measure(hsm)
+        rows += try await HSMEncryption.measure(hsm)
+      case .keys:
+        guard let hsm else { continue }
+        rows += try await DataKeys.measure(hsm, folder: state)
+        rows += try await DataKeyRequests.measure(trustcored: trustcored, state: state + "-daemon", seconds: seconds)
+      case .envelope: rows += try EnvelopeStreaming.measure(folder: state)
       case .verification: rows += try Verification.measure()
       case .webauthn: rows += try WebAuthnVerification.measure()
       case .nacha: rows += try NACHAFile.measure(folder: state)
@@ -65,6 +79,18 @@ struct ReadNACHA: ParsableCommand {
   @Argument var path: String
 
   func run() throws { print(String(decoding: try NACHAFile.read(path).json.canonical(), as: UTF8.self)) }
+}
+
+/// What ``EnvelopeStreaming`` measures, in a process of its own: standard input to standard output, as `trustcore keys
+/// encrypt` and `decrypt`; the figures go to standard error.
+struct StreamEnvelope: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "stream-envelope", shouldDisplay: false)
+
+  @Argument var direction: EnvelopeStreaming.Direction
+
+  func run() throws {
+    FileHandle.standardError.write(Data(try EnvelopeStreaming.stream(direction).json.canonical()))
+  }
 }
 
 extension Benchmarks {

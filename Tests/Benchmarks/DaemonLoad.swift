@@ -32,7 +32,7 @@ struct DaemonLoad {
 
   static let connections = 32
   /// More than the machine can do in a second, so that prepared requests do not run out.
-  private static let preparedPerSecond = 12_000.0
+  static let preparedPerSecond = 12_000.0
 
   func generator(_ shape: Shape) throws -> LoadGenerator {
     guard let port = Int(deployment.api.split(separator: ":").last ?? ""), let authority = deployment.ready["ca"]
@@ -41,15 +41,24 @@ struct DaemonLoad {
       port: port, authority: authority, version: shape.version, connections: Self.connections, inFlight: shape.inFlight)
   }
 
-  /// Runs commands that answer 201, prepared before the clock starts.
-  /// - Parameter prepare: signs the command of a number.
-  func run(_ shape: Shape, _ prepare: @escaping @Sendable (Int) throws -> OutgoingRequest) async throws -> Figures {
-    // The first requests fill caches and make pages; they are not counted.
-    let warmUp = try await Self.prepared(Int(Self.preparedPerSecond), prepare)
-    _ = try await generator(shape).run(warmUp, expecting: 201, for: 1)
-    let requests = try await Self.prepared(Int(Self.preparedPerSecond * seconds), prepare)
+  /// Runs commands that are prepared before the clock starts.
+  /// - Parameters:
+  ///   - status: what each answers.
+  ///   - perSecond: how many to prepare for each second.
+  ///   - warmsUp: whether the first of them are sent for a second before, which fills caches and makes pages.
+  ///   - prepare: signs the command of a number.
+  func run(
+    _ shape: Shape, expecting status: Int = 201, preparing perSecond: Double = preparedPerSecond,
+    warmingUp warmsUp: Bool = true,
+    _ prepare: @escaping @Sendable (Int) throws -> OutgoingRequest
+  ) async throws -> Figures {
+    if warmsUp {
+      let first = try await Self.prepared(Int(perSecond), prepare)
+      _ = try await generator(shape).run(first, expecting: status, for: 1)
+    }
+    let requests = try await Self.prepared(Int(perSecond * seconds), prepare)
     return try await measured { ready in
-      try await generator(shape).run(requests, expecting: 201, for: seconds, ready: ready)
+      try await generator(shape).run(requests, expecting: status, for: seconds, ready: ready)
     }
   }
 

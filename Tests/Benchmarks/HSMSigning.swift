@@ -6,8 +6,7 @@ import SecretMemory
 
 /// The PKCS#11 client against the same loop in C, on one session and one key.
 enum HSMSigning {
-  static func measure(folder: String) throws -> [Row] {
-    let hsm = try DevelopmentHSM.openOrCreate(directory: folder)
+  static func measure(_ hsm: DevelopmentHSM) throws -> [Row] {
     let module = try Module.load(hsm.provider)
     return try [
       row(module, hsm, .identity, "oauth-a", .ecdsaP256, "P-256", operations: 1500),

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What Linux says about another process.
+/// What Linux says about processes.
 enum ProcessFigures {
   /// Resident memory.
   static func residentMiB(_ pid: Int32) throws -> Double { try memoryMiB(pid, "VmRSS") }
@@ -26,5 +26,15 @@ enum ProcessFigures {
       throw BenchmarkError("/proc/\(pid)/stat cannot be read")
     }
     return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
+  /// User and system time of this process so far, or of the children that it has waited for.
+  static func ownCPUSeconds(ofChildren: Bool = false) throws -> Double {
+    var usage = rusage()
+    guard unsafe getrusage(Int32(ofChildren ? RUSAGE_CHILDREN.rawValue : RUSAGE_SELF.rawValue), &usage) == 0 else {
+      throw BenchmarkError("getrusage failed")
+    }
+    func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime)
   }
 }

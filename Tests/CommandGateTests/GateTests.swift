@@ -234,6 +234,24 @@ extension Receipt {
     await b.d.stop()
   }
 
+  @Test func whoWaitsTooLongForASignatureIsTold() async throws {
+    let b = try await Bench.make()
+    b.d.world.custodian.setAway(true)
+    async let told = b.code { _ = try await b.transfer(10, key: "slow") }
+    await b.d.world.custodian.waitForAttempts(2)
+    b.d.world.clock.advance(seconds: 10)
+    #expect(await told == "seal_delayed")
+    #expect(b.moved == 0)
+    #expect(await b.code { _ = try await b.transfer(3) } == "log_unsigned")
+    b.d.world.custodian.setAway(false)
+    // It is finished without anyone's asking, once.
+    try await b.d.settle()
+    #expect(b.moved == 10)
+    _ = try await b.transfer(7)
+    #expect(b.moved == 17)
+    await b.d.stop()
+  }
+
   @Test func aWriteThatFailsIsTriedAgain() async throws {
     let b = try await Bench.make()
     b.d.store.fail([.refused, .refused])

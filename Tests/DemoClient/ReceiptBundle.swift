@@ -1,6 +1,6 @@
 import Seal
 import TransparencyLog
-import Wire
+public import Wire
 
 /// What `GET /v1/receipts/{command}` tells, every part of it proven: it is under a checkpoint of the log, and whoever
 /// signed it is vouched for, leaf by leaf, back to genesis.
@@ -58,6 +58,26 @@ extension LogVerifier {
       }
     }
     return ReceiptBundle(sealed: sealed, parts: parts)
+  }
+
+  /// An event that was proven.
+  public struct Event: Sendable {
+    /// Index of the leaf.
+    public let index: UInt64
+    /// The kind, as in `key.destroyed`.
+    public let kind: String
+    /// What the leaf commits to.
+    public let content: JSONObject
+  }
+
+  /// Proves an event from its leaf, salt, content and proof alone, as the receipt of a destruction carries them.
+  /// - Throws: what does not hold.
+  public func event(_ json: JSONValue) throws -> Event {
+    let part = try part(json)
+    guard part.policy.isEmpty, let content = try JSONValue(parsing: part.content.content).object else {
+      throw DemoError("leaf \(part.index) is no event with a JSON object as its content")
+    }
+    return Event(index: part.index, kind: part.kind, content: content)
   }
 
   private func part(_ json: JSONValue) throws -> ReceiptBundle.Part {

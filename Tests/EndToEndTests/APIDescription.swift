@@ -146,7 +146,8 @@ struct SchemaSet: Sendable {
 
   private static let known: Set<String> = [
     "$ref", "type", "enum", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "oneOf",
-    "pattern", "minLength", "maxLength", "minimum", "maximum", "description",
+    "pattern", "minLength", "maxLength", "minimum", "maximum", "description", "minProperties", "maxProperties",
+    "propertyNames",
   ]
 
   /// What of a value a schema does not allow.
@@ -191,11 +192,20 @@ struct SchemaSet: Sendable {
       }
     case .object(let object):
       let properties = schema["properties"]?.object
+      if let most = schema["maxProperties"]?.integer, object.members.count > most {
+        faults.append("\(place) has more than \(most) members")
+      }
+      if let least = schema["minProperties"]?.integer, object.members.count < least {
+        faults.append("\(place) has fewer than \(least) members")
+      }
       for name in schema["required"]?.array ?? [] where name.string.flatMap({ object[$0] }) == nil {
         faults.append("\(place) lacks \(name)")
       }
       for member in object {
-        if let schema = properties?[member.name] {
+        if let names = schema["propertyNames"] {
+          faults += self.faults(of: .string(member.name), in: names, at: "\(place)'s name \(member.name)")
+        }
+        if let schema = properties?[member.name] ?? schema["additionalProperties"]?.object.map({ .object($0) }) {
           faults += self.faults(of: member.value, in: schema, closed: closed, at: "\(place).\(member.name)")
         } else if schema["additionalProperties"] == false || (closed && properties != nil) {
           faults.append("\(place) has the undescribed member \(member.name)")

@@ -71,3 +71,68 @@ enum Built {
     return nil
   }
 }
+
+/// What a program came to.
+struct Outcome: Sendable {
+  let status: Int32
+  let output: [UInt8]
+  let complaint: String
+
+  var text: String { String(decoding: output, as: UTF8.self) }
+  /// Status and code, as in `65 not_authentic`.
+  var summary: String {
+    let code = complaint.matches(of: /\[([a-z][a-z0-9_]*)\]\n/).last.map { " " + $0.1 } ?? ""
+    return "\(status)\(code)"
+  }
+}
+
+extension Built {
+  /// Runs a program to its end, with its streams apart.
+  /// - Parameters:
+  ///   - input: the file that it reads as its standard input.
+  ///   - output: the file that takes its standard output, which is not given back then.
+  static func pipe(
+    _ program: String, _ arguments: [String], input: String = "/dev/null", output: String? = nil,
+    within limit: Duration = .seconds(60)
+  ) async throws -> Outcome {
+    let (out, err) = (output ?? fresh("out"), fresh("err"))
+    for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
+    try #require(FileManager.default.isReadableFile(atPath: input), "\(input) cannot be read")
+    process.standardInput = FileHandle(forReadingAtPath: input)
+    process.standardOutput = FileHandle(forWritingAtPath: out)
+    process.standardError = FileHandle(forWritingAtPath: err)
+    let (ended, end) = AsyncStream.makeStream(of: Void.self)
+    process.terminationHandler = { _ in end.finish() }
+    try process.run()
+    let pid = process.processIdentifier
+    let guardian = Task {
+      try await Task.sleep(for: limit)
+      kill(pid, SIGKILL)
+    }
+    for await _ in ended {}
+    guardian.cancel()
+    defer { for file in [out, err] where file != output { try? FileManager.default.removeItem(atPath: file) } }
+    return Outcome(
+      status: process.terminationStatus,
+      output: output == nil ? [UInt8](FileManager.default.contents(atPath: out) ?? Data()) : [],
+      complaint: String(decoding: FileManager.default.contents(atPath: err) ?? Data(), as: UTF8.self))
+  }
+
+  /// Asks again until it holds, which takes a running daemon a moment.
+  /// - Throws: ``Patience`` after `limit`.
+  static func eventually(
+    _ what: String, within limit: Duration = .seconds(30), _ holds: () async throws -> Bool
+  ) async throws {
+    let end = ContinuousClock.now + limit
+    while try await !holds() {
+      guard ContinuousClock.now < end else { throw Patience(description: "not within \(limit): \(what)") }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
+  /// Something did not come about in time.
+  struct Patience: Error, CustomStringConvertible { let description: String }
+}

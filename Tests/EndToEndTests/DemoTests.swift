@@ -14,19 +14,20 @@ extension EndToEndTests {
       "consent_counterparty_not_permitted", "consent_revoked", "consent_expired", "consent_wrong_agent",
       "account_under_consent", "approval_wrong_command", "approval_by_initiator", "approval_not_permitted",
       "credential_purpose", "webauthn_challenge", "approval_repeated", "approval_expired",
-      "approval_consent_changed", "approval_policy_changed", "policy_denied", "log_read_only",
+      "approval_consent_changed", "approval_policy_changed", "policy_denied", "officer_required",
+      "context_mismatch", "not_authentic", "key_use_not_permitted", "key_destroyed", "log_read_only",
     ]
 
     @Test func everyLineOfTheSummaryIsAsItShouldBe() async throws {
       let (status, output) = try await Built.run(
         try Built.program("DemoDriver"),
         ["--trustcored", try Built.program("trustcored"), "--trustcore", try Built.program("trustcore")],
-        within: .seconds(180))
+        within: .seconds(300))
       #expect(status == 0, "\(output.suffix(4000))")
       let summary = try #require(output.components(separatedBy: "\nSummary\n").last, "\(output.suffix(4000))")
       let lines = summary.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
-      let rows = lines.filter { $0.wholeMatch(of: /([1-9]|10)\.[0-9]+ .*/) != nil }
-      for step in 1...10 {
+      let rows = lines.filter { $0.wholeMatch(of: /([1-9]|10|11)\.[0-9]+ .*/) != nil }
+      for step in 1...11 {
         #expect(rows.contains { $0.hasPrefix("\(step).") }, "no line for step \(step):\n\(summary)")
       }
       #expect(!summary.contains("FAILED"), "\(summary)")

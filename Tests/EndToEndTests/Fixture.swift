@@ -22,6 +22,8 @@ struct Fixture: Sendable {
   let other: String
   /// People, a consent and a rail.
   let treasury: Treasury
+  /// A key and a data key.
+  let vault: Vault
 
   private static let running = Task { try await Fixture(state: Built.fresh("shared")) }
 
@@ -43,6 +45,7 @@ struct Fixture: Sendable {
     let funding = Transfer.body(from: bank, to: account, "10000.00")
     try #require(try await deployment.officer.submit(client, "/v1/ledger/transfers", funding).status == 201)
     treasury = try await Treasury(deployment, client)
+    vault = try await Vault(deployment, client)
   }
 
   private static func open(_ party: Party, _ body: JSONValue, _ client: TrustCoreClient) async throws -> String {
@@ -86,7 +89,7 @@ struct Fixture: Sendable {
   }
 
   /// What must not change when a request is refused before anything is decided: accounts, consents, payments that wait,
-  /// and the log.
+  /// keys, and the log.
   func standing() async throws -> Standing {
     let accounts = try await read("/v1/ledger/accounts", as: deployment.owner)
     let bank = try await read("/v1/ledger/accounts/\(bank)", as: deployment.officer)
@@ -95,12 +98,14 @@ struct Fixture: Sendable {
     let waiting = try await get("/v1/approvals", as: treasury.bob)
     let status = try await get("/v1/status", bearer: deployment.auditorToken)
     try #require([accounts, bank, settlement, consents, waiting].allSatisfy { $0.status == 200 })
+    let keys = try await get("/v1/keys", bearer: deployment.auditorToken)
+    let size = try #require(status["log_size"]?.integer)
     return Standing(
-      accounts: [accounts, bank, settlement, consents, waiting].map(\.text),
-      size: try #require(status["log_size"]?.integer))
+      accounts: [accounts, bank, settlement, consents, waiting, keys].map(\.text),
+      size: size - (try await journalLeaves(size)))
   }
 
-  /// Accounts, consents and payments that wait, and the log.
+  /// Accounts, consents, payments that wait and keys, and the log without what comes by the clock.
   struct Standing: Equatable {
     let accounts: [String]
     let size: Int64

@@ -1,6 +1,7 @@
 import AgentIdentity
 import DemoClient
 import JOSE
+import KeyManifests
 import Testing
 import Wire
 
@@ -56,6 +57,7 @@ struct GoodBody: Sendable {
   /// A good body of each operation that takes JSON, by the operation's id.
   static func all(_ fixture: Fixture) async throws -> [String: GoodBody] {
     try await money(fixture).merging(try await payments(fixture)) { $1 }.merging(try await people(fixture)) { $1 }
+      .merging(keys(fixture)) { $1 }
   }
 
   private static func money(_ fixture: Fixture) async throws -> [String: GoodBody] {
@@ -163,4 +165,21 @@ struct GoodBody: Sendable {
       "signOut": .init("/v1/sessions/end", [:], .cookie(treasury.alice.cookie)),
     ]
   }
+
+  private static func keys(_ fixture: Fixture) -> [String: GoodBody] {
+    let (vault, officer) = (fixture.vault, Sender.signing(fixture.deployment.officer))
+    let (key, owner) = ("/v1/keys/\(fixture.vault.key)", Sender.signing(fixture.deployment.owner))
+    return [
+      "createKey": .init("/v1/keys", ["class": "documents"], officer),
+      "rotateKey": .init(key + "/rotate", [:], officer), "rewrapKey": .init(key + "/rewrap", [:], officer),
+      "disableKey": .init(key + "/disable", [:], officer), "enableKey": .init(key + "/enable", [:], officer),
+      "destroyKey": .init(key + "/destroy", ["confirm": .string(vault.key)], officer),
+      "publishKeyManifest": .init("/v1/key-manifests", ["manifest": .string(manifest)], officer),
+      "makeDataKey": .init(key + "/data-keys", vault.request(), owner),
+      "openDataKey": .init("/v1/data-keys/\(vault.dataKey)/open", vault.request(), owner),
+    ]
+  }
+
+  /// The manifest that is in force at first.
+  static let manifest = String(decoding: KeyManifest.developmentText, as: UTF8.self)
 }

@@ -5,60 +5,6 @@ import Testing
 
 @Suite("Custody's parts")
 struct PartsTests {
-  @Test("A bounded queue: full it refuses, drained it takes") func executorLimit() async throws {
-    let executor = try CustodyExecutor(threads: 1, limit: 2)
-    let gate = Monitor(false)
-    let started = Monitor(0)
-    func job() -> Task<Bool, Never> {
-      Task {
-        do throws(CustodyError) {
-          try await executor.run { () throws(CustodyError) in
-            started.update { $0 += 1 }
-            gate.wait { $0 ? () : nil }
-          }
-          return true
-        } catch {
-          return error.code != .unavailable
-        }
-      }
-    }
-    let first = job()
-    while started.read({ $0 }) == 0 { await Task.yield() }
-    let second = job()
-    let third = job()
-    while executor.waiting < 2 { await Task.yield() }
-    #expect(await job().value == false)
-    gate.update { $0 = true }
-    #expect(await first.value)
-    #expect(await second.value)
-    #expect(await third.value)
-    #expect(await job().value)
-    executor.stop()
-    #expect(await job().value == false)
-  }
-
-  @Test("What a stopped executor holds still runs") func executorStop() async throws {
-    let executor = try CustodyExecutor(threads: 2, limit: 1000)
-    let results = await withTaskGroup { group in
-      for number in 0..<500 {
-        group.addTask {
-          do throws(CustodyError) {
-            return try await executor.run { () throws(CustodyError) in number } == number
-          } catch {
-            return error.code == .unavailable
-          }
-        }
-      }
-      group.addTask {
-        executor.stop()
-        return true
-      }
-      return await group.reduce(into: []) { $0.append($1) }
-    }
-    #expect(results.count == 501)
-    #expect(results.allSatisfy { $0 })
-  }
-
   private static let complete: [MechanismType: MechanismInfo.Uses] = [
     .ecdsa: .sign, .eddsa: .sign, .hmacSHA256: .sign, .aesKeyWrapPad: [.wrap, .unwrap], .aesGCM: [.encrypt, .decrypt],
   ]
@@ -73,6 +19,14 @@ struct PartsTests {
     #expect(try !missing(role, [:]).isEmpty)
   }
 
+  @Test("Each of three ways to wrap will do", arguments: [MechanismType.aesKeyWrap, .aesKeyWrapKWP])
+  func wrapping(_ mechanism: MechanismType) throws {
+    var other = Self.complete
+    other[.aesKeyWrapPad] = nil
+    other[mechanism] = [.wrap, .unwrap]
+    #expect(try missing(.data, other).isEmpty)
+  }
+
   @Test("The table names role, mechanism, use and finding") func table() throws {
     #expect(try missing(.log, [.ecdsa: .sign]) == ["log | CKM_EDDSA | sign | absent"])
     var partial = Self.complete
@@ -80,7 +34,7 @@ struct PartsTests {
     partial[.aesGCM] = nil
     #expect(
       try missing(.data, partial) == [
-        "data | CKM_AES_KEY_WRAP_PAD | wrap+unwrap | not for this use",
+        "data | CKM_AES_KEY_WRAP_PAD or CKM_AES_KEY_WRAP_KWP or CKM_AES_KEY_WRAP | wrap+unwrap | not for this use",
         "data | CKM_AES_GCM | encrypt+decrypt | absent",
       ])
   }
@@ -110,6 +64,8 @@ struct PartsTests {
       (.pinIncorrect, .wrongPIN), (.pinLocked, .wrongPIN), (.mechanismInvalid, .mechanismMissing),
       (.keyFunctionNotPermitted, .notPermitted), (.userAlreadyLoggedIn, .unavailable), (.tokenNotPresent, .unavailable),
       (.sessionHandleInvalid, .unavailable), (.generalError, .failed), (.dataLengthRange, .failed),
+      (.sessionCount, .full), (.deviceMemory, .full), (.aeadDecryptFailed, .notAuthentic), (.keyChanged, .keyChanged),
+      (.leaks, .hostileUnwrap), (.rootMissing, .keyNotFound), (.pinExpired, .wrongPIN),
     ] as [(PKCS11Error.Code, CustodyError.Code)])
   func errors(_ code: PKCS11Error.Code, _ expected: CustodyError.Code) {
     #expect(CustodyError(PKCS11Error(code, in: "C_Sign"), "key").code == expected)

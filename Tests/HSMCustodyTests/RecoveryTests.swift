@@ -112,8 +112,9 @@ struct RecoveryTests {
         .p256, publicKey: name, privateKey: name + [.flag(.private, true), .flag(.sign, true)])
     }
     try module.closeAllSessions(try slot())
-    #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .failed)
-    #expect(await custodyCode { _ = try await custodian.sign([1], with: .x509IssuingA) } == .failed)
+    #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .keyChanged)
+    #expect(await custodyCode { _ = try await custodian.sign([1], with: .x509IssuingA) } == .keyChanged)
+    #expect(custodian.health().map(\.state) == [.latched])
   }
 
   @Test("A key that went away") func keyDestroyed() async throws {

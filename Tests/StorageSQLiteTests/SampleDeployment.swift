@@ -23,13 +23,26 @@ struct SampleDeployment {
     let store = try SQLiteStore(path: path)
     let headFile = folder + "/log.head"
     try await world.found(store, headFile: headFile)
+    try await fill(store, world, headFile: headFile)
+    try store.close()
+    return SampleDeployment(path: path, world: world)
+  }
+
+  /// Fills a deployment that was founded.
+  static func fill(_ store: SQLiteStore, _ world: TestWorld, headFile: String) async throws {
+    try await business(store, world, headFile: headFile)
+    // The first gate has let go of the signer's file.
+    let keys = try await KeyDeployment(world, store: store, headFile: headFile)
+    try await keys.fill()
+    await keys.stop()
+  }
+
+  private static func business(_ store: SQLiteStore, _ world: TestWorld, headFile: String) async throws {
     let deployment = try await TestDeployment(world, store: store, headFile: headFile)
     deployment.start()
     try await fill(deployment)
     try await pay(deployment)
     await deployment.stop()
-    try store.close()
-    return SampleDeployment(path: path, world: world)
   }
 
   static func fill(_ d: TestDeployment<SQLiteStore>) async throws {
@@ -193,6 +206,9 @@ struct SampleDeployment {
     }
   }
 
+  /// Columns that the log does not name: codes of authenticity, which the HSM verifies whenever a key is used.
+  private static let beyondTheLog = ["kek_version": "codes", "data_key": "codes"]
+
   /// The cells that hold something in the first, the middle and the last row; and of a column that holds nothing there,
   /// the first cell that does.
   func cells(of table: String) throws -> [Cell] {
@@ -202,9 +218,13 @@ struct SampleDeployment {
       let rows = try Row.fetchAll(db, sql: "SELECT * FROM \(table)")
       var seen: Set<String> = []
       var cells: [Cell] = []
-      for number in [0, rows.count / 2, rows.count - 1] + Array(rows.indices) where rows.indices.contains(number) {
-        let isChosen = [0, rows.count / 2, rows.count - 1].contains(number)
+      // An audit takes a third of a second, so a short run takes one row of each table and a soak three.
+      let isSoak = ProcessInfo.processInfo.environment["TRUSTCORE_SOAK"] != nil
+      let chosen = isSoak ? [0, rows.count / 2, rows.count - 1] : [rows.count / 2]
+      for number in chosen + Array(rows.indices) where rows.indices.contains(number) {
+        let isChosen = chosen.contains(number)
         for (column, value) in rows[number] where !value.isNull && (isChosen || !seen.contains(column)) {
+          if Self.beyondTheLog[table] == column { continue }
           if case .blob(let data) = value.storage, data.isEmpty { continue }
           if case .string(let text) = value.storage, text.isEmpty { continue }
           seen.insert(column)

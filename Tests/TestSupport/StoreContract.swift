@@ -1,5 +1,6 @@
 import AgentIdentity
 package import CommandGate
+package import KeyService
 import Ledger
 package import Payments
 import Seal
@@ -12,7 +13,7 @@ private struct Undo: Error {}
 
 /// Holds a storage to what ``UnitStore`` and the store protocols of the domains promise.
 /// - Parameter store: a fresh one.
-package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: PaymentStore {
+package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: PaymentStore & KeyStore {
   try await transactionContract(store)
   try await store.write { unit in
     func inFresh(_ body: (inout Store.Unit) throws -> Void) throws {
@@ -40,6 +41,12 @@ package func storeContract<Store: UnitStore>(_ store: Store) async throws where 
     try inFresh(approvalContract)
     try inFresh(railContract)
     try inFresh(fileContract)
+    try inFresh(keyContract)
+    try inFresh(keyVersionContract)
+    try inFresh(dataKeyContract)
+    try inFresh(keyEventContract)
+    try inFresh(keyTaskContract)
+    try inFresh(keyManifestContract)
   }
   let head = try await store.read { try $0.head() }
   #expect(head == nil)

@@ -57,6 +57,10 @@ public struct AuditReport: Sendable {
   public internal(set) var approvals = 0
   /// Files for the bank compared with the record.
   public internal(set) var files = 0
+  /// Key-encryption keys compared with the record.
+  public internal(set) var keys = 0
+  /// Data keys compared with the record.
+  public internal(set) var dataKeys = 0
   /// Postings compared with the record.
   public internal(set) var postings = 0
 

@@ -1,6 +1,7 @@
 import AgentIdentity
 import CommandGate
 import Cosign
+import KeyService
 import Payments
 import Seal
 import TransparencyLog
@@ -35,6 +36,7 @@ struct DecisionAudit {
   private var unsealedHolds: [UInt64: Int] = [:]
   private var contents = 0
   private var postings = 0
+  private var keyEvents = 0
 
   var verifiers: [SealVerifier] { modules.verifiers }
 
@@ -69,6 +71,7 @@ struct DecisionAudit {
       let content = try self.content(of: event.commitment, at: index, in: &unit).content
       report.events += 1
       try modules.replay(event.kind, content, at: time, leafIndex: index, in: &state)
+      try compareKeyEvents(in: &unit)
     }
     try demand(index > 0 || leaf == .genesis(digest: digest), "leaf 0 is not the genesis leaf.")
   }
@@ -103,6 +106,16 @@ struct DecisionAudit {
     try demand(
       content.salt.count == 32 && content.commitment == commitment, "its content does not match the commitment.")
     return content
+  }
+
+  /// Compares what the leaf has added to the history of keys with the rows, so that memory does not grow with it.
+  private mutating func compareKeyEvents(in unit: inout SQLiteUnit) throws {
+    let added = state.takeKeyEvents()
+    guard let first = added.first else { return }
+    keyEvents += added.count
+    try demand(
+      try unit.keyEvents(after: first.sequence - 1, limit: added.count) == added,
+      "its rows in the table key_event are not what it says.")
   }
 
   // MARK: - T1
@@ -320,5 +333,6 @@ struct DecisionAudit {
     report.count("content", contents, in: unit)
     report.count("command", report.authorized + report.held + report.denied, in: unit)
     report.count("posting", postings, in: unit)
+    report.count("key_event", keyEvents, in: unit)
   }
 }

@@ -4,6 +4,7 @@ import Consent
 import Cosign
 import Crypto
 import JOSE
+import KeyService
 import Ledger
 import Payments
 import Rails
@@ -18,6 +19,7 @@ struct ReplayModules {
   private let governance: GovernanceModule<ReplayUnit>
   private let consent: ConsentModule<ReplayUnit>
   private let payments: PaymentsModule<ReplayUnit>
+  private let keys: KeyModule<ReplayUnit>
   private let console: ConsoleIdentity?
 
   /// Modules with verifiers of their own, which trust the genesis.
@@ -35,10 +37,11 @@ struct ReplayModules {
       do throws(ACHError) { _ = try ACHAccount(json: destination) } catch { throw error.problem }
     }
     payments = PaymentsModule(verifier: verifier(PaymentsModule<ReplayUnit>.audience))
+    keys = KeyModule(verifier: verifier(KeyModule<ReplayUnit>.audience))
     console = genesis.console
   }
 
-  private var all: [any CommandModule<ReplayUnit>] { [ledger, identity, governance, consent, payments] }
+  private var all: [any CommandModule<ReplayUnit>] { [ledger, identity, governance, consent, payments, keys] }
 
   /// The modules' verifiers, each of which must accept every checkpoint.
   var verifiers: [SealVerifier] { all.map(\.verifier) }
@@ -85,7 +88,7 @@ struct ReplayModules {
       try demand(again == content, "the file that was due then is another, or none.")
     case "session.opened": try openSession(content, in: &state)
     case CredentialEnrolment.eventKind: try enrol(json, at: time, leafIndex: index, in: &state)
-    default: return
+    default: try replayKeys(kind, content, at: time, leafIndex: index, in: &state)
     }
   }
 
@@ -121,7 +124,7 @@ struct ReplayModules {
 }
 
 extension JSONObject {
-  fileprivate func text(_ name: String) throws(Mismatch) -> String {
+  func text(_ name: String) throws(Mismatch) -> String {
     guard let text = self[name]?.string else { throw Mismatch("its content lacks '\(name)'.") }
     return text
   }

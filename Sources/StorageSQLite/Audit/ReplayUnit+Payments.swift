@@ -253,7 +253,7 @@ extension Array {
   }
 
   /// Where an element with a key belongs behind its equals.
-  fileprivate func partition<Key: Comparable>(after key: Key, by of: (Element) -> Key) -> Int {
+  func partition<Key: Comparable>(after key: Key, by of: (Element) -> Key) -> Int {
     (lastIndex { of($0) <= key } ?? -1) + 1
   }
 }

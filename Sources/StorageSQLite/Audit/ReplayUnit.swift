@@ -1,13 +1,14 @@
 package import AgentIdentity
 package import Consent
 package import Cosign
+package import KeyService
 package import Ledger
 package import Payments
 package import Policy
 import Wire
 
 /// A unit of work in memory. What it keeps is in ``tables``; the methods of the store protocols follow from that.
-package protocol ReplayStore: PaymentStore {
+package protocol ReplayStore: PaymentStore, KeyStore {
   /// Everything that is kept.
   var tables: ReplayTables { get set }
 }
@@ -21,6 +22,12 @@ package struct ReplayUnit: ReplayStore, Sendable {
 
   /// Takes the postings of a leaf out, so that memory does not grow with the log.
   mutating func takePostings(leafIndex: UInt64) -> [Entry] { tables.postings.removeValue(forKey: leafIndex) ?? [] }
+
+  /// Takes out the steps that the last leaf has added to the history of keys, likewise.
+  mutating func takeKeyEvents() -> [KeyEventRow] {
+    defer { tables.keyEvents = [] }
+    return tables.keyEvents
+  }
 }
 
 /// What the domains keep, by the keys that they ask for.
@@ -84,6 +91,23 @@ package struct ReplayTables: Sendable {
   /// Files by tenant and number.
   package internal(set) var files: [Numbered: RailFile] = [:]
   var newestFile: [String: Int] = [:]
+
+  /// Keys by identifier.
+  package internal(set) var keys: [String: KeyRow] = [:]
+  /// The versions of a key.
+  package internal(set) var keyVersions: [String: [UInt32: KeyVersionRow]] = [:]
+  /// Data keys by identifier.
+  package internal(set) var dataKeys: [String: DataKeyRow] = [:]
+  /// How many data keys are under each version of a key.
+  var dataKeyCounts: [String: [UInt32: Int]] = [:]
+  var keyEvents: [KeyEventRow] = []
+  var newestKeyEvent: KeyEventRow?
+  var newestKeyEvents: [String: KeyEventRow] = [:]
+  /// Tasks by identifier.
+  package internal(set) var keyTasks: [String: KeyTask] = [:]
+  var pendingKeyTasks: Set<String> = []
+  /// Manifests in the order in which they came into force.
+  package internal(set) var keyManifests: [KeyManifestRow] = []
 
   /// A key of two texts.
   package struct Pair: Hashable, Sendable {

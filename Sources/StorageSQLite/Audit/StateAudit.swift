@@ -1,7 +1,9 @@
 import AgentIdentity
 import Consent
 import Cosign
+import Crypto
 import GRDB
+import KeyService
 import Ledger
 import Payments
 import Policy
@@ -22,6 +24,8 @@ struct StateAudit {
     report.payments = state.payments.count
     report.approvals = state.approvals.count
     report.files = state.files.count
+    report.keys = state.keys.count
+    report.dataKeys = state.dataKeys.count
     compare("principal", state.principals.values, try unit.principals(), by: \.id, &report)
     compare("invitation", state.invitations.values, try unit.invitations(), by: \.digest, &report) {
       "of owner \($0.owner)"
@@ -31,6 +35,7 @@ struct StateAudit {
     comparePeople(in: unit, &report)
     compareConsents(in: unit, &report)
     comparePayments(in: unit, &report)
+    compareKeys(in: unit, &report)
     balance(in: unit, &report)
   }
 
@@ -65,6 +70,17 @@ struct StateAudit {
     compare("rail", state.rails.values, try unit.rails(), by: \.leafIndex, &report)
     compare("rail_entry", state.entries.values, try unit.entries(), by: \.leafIndex, &report)
     compare("rail_file", state.files.values, try unit.files(), by: { "\($0.tenant) \($0.number)" }, &report)
+  }
+
+  /// The log names records by their digest, and codes of authenticity not at all: those only the HSM can verify.
+  private func compareKeys(in unit: SQLiteUnit, _ report: inout AuditReport) {
+    compare("kek", state.keys.values, try unit.keys(), by: \.id, &report)
+    compare(
+      "kek_version", state.keyVersions.values.flatMap(\.values), try unit.keyVersionDigests(),
+      by: { "\($0.key)/\($0.version)" }, &report)
+    compare("data_key", state.dataKeys.values, try unit.dataKeyDigests(), by: \.id, &report)
+    compare("key_task", state.keyTasks.values, try unit.keyTasks(), by: \.id, &report)
+    compare("key_manifest", state.keyManifests, try unit.keyManifests(), by: \.leafIndex, &report)
   }
 
   private func compare<Key: Hashable & CustomStringConvertible, Value: Equatable>(
@@ -147,6 +163,24 @@ extension SQLiteUnit {
   fileprivate func consentRows() throws -> [ConsentRow] {
     try all("SELECT id, owner, version, status FROM consent ORDER BY id", []) { row in
       ConsentRow(row[0], row[1], row[2], row[3])
+    }
+  }
+
+  /// Every version of every key, with the digest of its record in the record's place.
+  fileprivate func keyVersionDigests() throws -> [KeyVersionRow] {
+    try all("SELECT * FROM kek_version ORDER BY kek, version", []) { row in
+      var version = try Self.keyVersion(row)
+      (version.record, version.codes) = (Array(SHA256.hash(data: version.record)), [])
+      return version
+    }
+  }
+
+  /// Every data key, likewise.
+  fileprivate func dataKeyDigests() throws -> [DataKeyRow] {
+    try all("SELECT * FROM data_key ORDER BY id", []) { row in
+      var dataKey = try Self.dataKey(row)
+      (dataKey.record, dataKey.codes) = (Array(SHA256.hash(data: dataKey.record)), [])
+      return dataKey
     }
   }
 

@@ -1,0 +1,89 @@
+import ArgumentParser
+import Foundation
+import OperatorClient
+import Testing
+
+@testable import trustcore
+
+@Suite("Command lines")
+struct ParsingTests {
+  @Test(
+    "are understood",
+    arguments: [
+      "status", "status --state DIR --json", "hsm list", "hsm list --module a --module /b.so --json",
+      "hsm probe --module m --token pkcs11:token=data", "hsm status --state DIR",
+      "hsm probe --module m --token pkcs11:token=data --pin-file F --output O --json", "keys list --state DIR",
+      "keys show key_1", "keys create --class files --as officer", "keys create --class files --as F --id agent-1",
+      "keys rotate key_1 --as owner --json", "keys rewrap key_1 --wait", "keys disable key_1", "keys enable key_1",
+      "keys destroy key_1 --yes", "keys encrypt key_1 --context a=b --context c=d --in I --out O",
+      "keys decrypt --context a=b", "log verify --state DIR", "log verify --database D --genesis G --json",
+      "log show 17 --state DIR", "approvals list --state DIR", "approvals show P --database D",
+    ])
+  func understood(line: String) throws {
+    _ = try Trustcore.parseAsRoot(line.split(separator: " ").map(String.init))
+  }
+
+  @Test(
+    "are refused with 64",
+    arguments: [
+      "keys", "keys fly", "keys show", "keys create", "keys create --class files --as F",
+      "keys create --class files --as officer --id x", "keys create --class files --id x", "keys encrypt key_1",
+      "keys encrypt --context a=b", "keys encrypt key_1 --context nothing", "keys decrypt --context a=b --context a=c",
+      "hsm probe --module m", "hsm probe --token t", "log verify", "status --nothing",
+    ])
+  func refused(line: String) throws {
+    let arguments = line.split(separator: " ").map(String.init)
+    do {
+      let command = try Trustcore.parseAsRoot(arguments)
+      // A group without a verb parses as the group, whose run() shows help.
+      #expect(line == "keys" && command is KeyCommands)
+    } catch {
+      #expect(Trustcore.exitCode(for: error).rawValue == 64)
+    }
+  }
+
+  /// Every command of the tree.
+  static func commands(_ root: any ParsableCommand.Type = Trustcore.self) -> [any ParsableCommand.Type] {
+    [root] + root.configuration.subcommands.flatMap(commands)
+  }
+
+  @Test("every command shows one example, and every one that does something speaks JSON")
+  func help() {
+    let commands = Self.commands()
+    #expect(commands.count == 23)
+    for command in commands {
+      let text = command.configuration.discussion
+      #expect(text.components(separatedBy: "Example: trustcore ").count == 2, "\(command)")
+      #expect(text.utf8.allSatisfy { $0 < 0x7F } && command.configuration.abstract.utf8.allSatisfy { $0 < 0x7F })
+      let help = Trustcore.helpMessage(for: command, columns: 100)
+      #expect(command.configuration.subcommands.isEmpty == help.contains("--json"), "\(command)")
+    }
+  }
+
+  @Test("who signs")
+  func signers() throws {
+    func who(_ line: String) throws -> Deployment.Who {
+      try SignerOptions.parse(line.split(separator: " ").map(String.init)).who(unsaid: .owner)
+    }
+    #expect(try who("") == .owner)
+    #expect(try who("--as officer") == .officer)
+    #expect(try who("--as owner") == .owner)
+    #expect(try who("--as k.jwk --id agent-1") == .file(path: "k.jwk", id: "agent-1"))
+  }
+
+  @Test("a key is destroyed only by who means it")
+  func confirmation() {
+    typealias Destroy = KeyCommands.Destroy
+    func code(yes: Bool, isTerminal: Bool, _ typed: String?) -> OperatorError? {
+      do throws(OperatorError) {
+        try Destroy.confirm("key_1", yes: yes, isTerminal: isTerminal) { typed }
+        return nil
+      } catch { return error }
+    }
+    #expect(code(yes: true, isTerminal: false, nil) == nil)
+    #expect(code(yes: false, isTerminal: true, "key_1") == nil)
+    for (isTerminal, typed) in [(false, "key_1"), (true, "key_2"), (true, ""), (true, nil)] {
+      #expect(code(yes: false, isTerminal: isTerminal, typed)?.exitCode == 64)
+    }
+  }
+}
