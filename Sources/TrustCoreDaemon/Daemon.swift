@@ -71,6 +71,8 @@ public final class Daemon: Sendable {
   /// - Throws: ``StartError`` or the error of the part that cannot be opened.
   public init(development configuration: Configuration, logger: Logger) async throws {
     try hardenProcess()
+    // A PKCS#11 module may write to a server of its own that is gone.
+    signal(SIGPIPE, SIG_IGN)
     // Files are nobody else's unless their mode says so.
     umask(0o077)
     let (time, random) = (SystemClock(), SystemRandom())
