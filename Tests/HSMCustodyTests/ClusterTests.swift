@@ -10,7 +10,7 @@ import Testing
 struct ClusterTests {
   typealias Location = PKCS11Custodian.TokenLocation
   let fixture: SoftHSMFixture
-  let clock = ManualClock()
+  let clock = ManualCustodyClock()
   private static let wrongPIN: @Sendable () throws(SecretMemoryError) -> SecretBytes = {
     () throws(SecretMemoryError) in try SecretBytes.random(count: 16).hexadecimal()
   }
@@ -166,7 +166,7 @@ struct ClusterTests {
   {
     await #expect(processExitsWith: .success) {
       let fixture = try SoftHSMFixture.shared
-      let clock = ManualClock()
+      let clock = ManualCustodyClock()
       let files = FileManager.default
       let store = fixture.hsm.directory + "/tokens"
       let locations = try fixture.hsm.makeCluster(for: .identity, labels: ["pulled", "other"])

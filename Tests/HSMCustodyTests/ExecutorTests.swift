@@ -1,5 +1,6 @@
 @testable import HSMCustody
 import KeyHierarchy
+import TestSupport
 import Testing
 
 /// Waits for what other threads are about to do.
@@ -9,16 +10,16 @@ func until(_ condition: () -> Bool) async {
 
 @Suite("Executor: queue and deadlines")
 struct ExecutorTests {
-  private let clock = ManualClock()
+  private let clock = ManualCustodyClock()
 
   private final class Bench: Sendable {
     let executor: CustodyExecutor
-    let clock: ManualClock
+    let clock: ManualCustodyClock
     let gate = Monitor(Set<Int>())
     let started = Monitor<[Int]>([])
     let finished = Monitor<[Int]>([])
 
-    init(_ clock: ManualClock, _ limits: CustodyExecutor.Limits) {
+    init(_ clock: ManualCustodyClock, _ limits: CustodyExecutor.Limits) {
       self.clock = clock
       executor = CustodyExecutor("token x", limits, clock: clock)
     }

@@ -9,7 +9,7 @@ import Testing
 @Suite("Custodian: calls that hang")
 struct HangingTests {
   let fixture: SoftHSMFixture
-  let clock = ManualClock()
+  let clock = ManualCustodyClock()
   private let gate = Monitor(false)
   private let inside = Monitor(0)
 

@@ -65,7 +65,7 @@ extension HSMFaults {
         func open(_ tolerating: Set<TokenRole> = []) throws -> PKCS11Custodian {
           try PKCS11Custodian.open(
             provider: hsm.hsm.provider, tokens: hsm.hsm.tokens, roles: [.log], tolerating: tolerating,
-            clock: ManualClock())
+            clock: ManualCustodyClock())
         }
         let functions: [PKCS11Function] = [
           .getTokenInfo, .getMechanismInfo, .openSession, .login, .findObjectsInit, .findObjects, .findObjectsFinal,

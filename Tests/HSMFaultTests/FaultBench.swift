@@ -11,7 +11,7 @@ import TestSupport
 /// waits for a deadline waits for ever, and the process is killed. One per process.
 final class FaultBench: Sendable {
   let hsm: FaultyHSM
-  let clock = ManualClock()
+  let clock = ManualCustodyClock()
   /// What is asked for, and what must come back.
   let known: Known
   private let open: Mutex<PKCS11Custodian>

@@ -90,7 +90,7 @@ final class RemoteLoad: Sendable {
     tasks.withLock { $0 = made }
   }
 
-  func works(_ clock: ManualClock) async {
+  func works(_ clock: ManualCustodyClock) async {
     let before = state.withLock { $0.good }
     await until {
       clock.advance(by: .milliseconds(200))

@@ -27,7 +27,7 @@ extension HSMFaults {
         var server = try RemoteModule(try TemporaryFolder.make() + "/socket", provider: hsm.provider)
         defer { server.kill() }
         unsafe setenv("P11_KIT_SERVER_ADDRESS", "unix:path=\(server.socket)", 1)
-        let clock = ManualClock()
+        let clock = ManualCustodyClock()
         var limits = PKCS11Custodian.Limits()
         limits.deadline = .seconds(10_000_000)
         // Of two threads in calls when the server dies, the client of 0.24.1 never lets the second one go.

@@ -66,7 +66,7 @@ extension HSMFaults {
           try await custodyCode {
             _ = try PKCS11Custodian.open(provider: hsm.hsm.provider, tokens: hsm.hsm.tokens, roles: [.identity])
           } == .full)
-        let clock = ManualClock()
+        let clock = ManualCustodyClock()
         let custodian = try PKCS11Custodian.open(
           provider: hsm.hsm.provider, tokens: hsm.hsm.tokens, roles: [.identity], tolerating: [.identity], clock: clock)
         #expect(custodian.health().map(\.state) == [.full])

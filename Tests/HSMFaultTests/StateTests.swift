@@ -61,7 +61,7 @@ extension HSMFaults {
             _ = try PKCS11Custodian.open(provider: hsm.hsm.provider, tokens: tokens, roles: [.identity, .log])
           } == .wrongPIN)
         #expect(hsm.faults.calls(.login, slot) == before + 1)
-        let clock = ManualClock()
+        let clock = ManualCustodyClock()
         let custodian = try PKCS11Custodian.open(
           provider: hsm.hsm.provider, tokens: tokens, roles: [.identity, .log], tolerating: [.identity], clock: clock)
         for _ in 0..<10 {

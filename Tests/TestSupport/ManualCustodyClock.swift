@@ -1,8 +1,8 @@
 import HSMCustody
 import Synchronization
 
-/// Time that a test moves.
-final class ManualClock: CustodyClock {
+/// Time that a test moves, for custody's deadlines and pauses.
+package final class ManualCustodyClock: CustodyClock {
   private struct State {
     var now = Duration.zero
     var timers: [(time: Duration, body: @Sendable () -> Void)] = []
@@ -10,17 +10,19 @@ final class ManualClock: CustodyClock {
 
   private let state = Mutex(State())
 
-  var now: Duration { state.withLock { $0.now } }
+  package init() {}
+
+  package var now: Duration { state.withLock { $0.now } }
 
   /// How many timers wait.
-  var timers: Int { state.withLock { $0.timers.count } }
+  package var timers: Int { state.withLock { $0.timers.count } }
 
-  func run(at time: Duration, _ body: @escaping @Sendable () -> Void) {
+  package func run(at time: Duration, _ body: @escaping @Sendable () -> Void) {
     state.withLock { $0.timers.append((time, body)) }
   }
 
   /// Moves on, and runs what is due on the calling thread.
-  func advance(by duration: Duration) {
+  package func advance(by duration: Duration) {
     let due = state.withLock { state in
       state.now += duration
       let now = state.now
