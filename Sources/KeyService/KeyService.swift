@@ -99,6 +99,8 @@ public actor KeyService<Recorder: KeyRecorder> {
   /// Versions to which a data key could not be brought: the schedule does not order that again.
   var unfinished: [String: UInt32] = [:]
   var anchoring: Task<Void, any Error>?
+  /// The segments of the journal that are being recorded.
+  var closingJournal: Task<Void, any Error>?
   var anchorAgain = false
   /// Refusals that are on the record already.
   var refusals: Set<[UInt8]> = []

@@ -182,6 +182,17 @@ extension KeyService {
   public func closeJournal() async throws { try await closeJournal(after: Self.journalSeconds) }
 
   private func closeJournal(after seconds: Int64) async throws {
+    // One at a time: two callers would both record the segments that are under no leaf yet.
+    while let under = closingJournal { try? await under.value }
+    let task = Task {
+      defer { closingJournal = nil }
+      try await recordSegments(after: seconds)
+    }
+    closingJournal = task
+    try await task.value
+  }
+
+  private func recordSegments(after seconds: Int64) async throws {
     guard mode == .open else { return }
     for segment in try journal.close(at: parts.time.now(), after: seconds) {
       _ = try await parts.recorder.record("key-uses") { _, _, _ in
