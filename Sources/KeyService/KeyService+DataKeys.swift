@@ -244,7 +244,7 @@ extension KeyService {
 
   /// Lets the file outside follow without keeping anyone waiting; whoever needs it there calls ``anchor()``.
   func anchorSoon() {
-    Task { try? await anchor() }
+    following = Task { try? await anchor() }
   }
 }
 

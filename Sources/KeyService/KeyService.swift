@@ -99,6 +99,8 @@ public actor KeyService<Recorder: KeyRecorder> {
   /// Versions to which a data key could not be brought: the schedule does not order that again.
   var unfinished: [String: UInt32] = [:]
   var anchoring: Task<Void, any Error>?
+  /// The last write that nobody was kept waiting for.
+  var following: Task<Void, Never>?
   /// The segments of the journal that are being recorded.
   var closingJournal: Task<Void, any Error>?
   var anchorAgain = false

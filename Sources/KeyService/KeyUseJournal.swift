@@ -213,6 +213,7 @@ extension KeyService {
   /// Puts what the journal holds on the record, before the process ends.
   public func close() async {
     try? await closeJournal(after: 0)
+    await following?.value
     try? await anchoring?.value
     cache.removeAll()
   }

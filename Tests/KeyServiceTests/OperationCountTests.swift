@@ -33,7 +33,7 @@ import Wire
       "create", tokens,
       both([.random: 1, .wrap: 1, .encrypt: 1, .authenticate: 2], [.wrap: 1, .encrypt: 1, .authenticate: 2]))
     let drawn = try await deployment.make(key)
-    try await deployment.service.anchor()
+    await deployment.service.following?.value
     Self.report(
       "draw a data key", tokens, both([.random: 1, .encrypt: 1, .authenticate: 2], [.authenticate: 2]))
     _ = try await deployment.open(drawn.id)
@@ -45,7 +45,7 @@ import Wire
     // One for the key's record, which is in memory from then on.
     Self.report("open a data key, first use of its key", tokens, both([.authenticate: 2, .decrypt: 1], [:]))
     let second = try await deployment.make(key)
-    try await deployment.service.anchor()
+    await deployment.service.following?.value
     for token in tokens { token.reset() }
     deployment.clock.advance(seconds: 3600)
     _ = try await deployment.open(drawn.id)
