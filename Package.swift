@@ -27,7 +27,11 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: nio)
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: nio)
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: nio)
+let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcNIO: Target.Dependency = .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 
@@ -70,7 +74,7 @@ let standing: [Target] = [
   module("Policy", ["Wire", crypto]),
   module("Cosign", ["Wire", "COSE", "JOSE", crypto, x509, asn1]),
   module("Seal", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", crypto]),
-  module("CommandGate", ["Wire", "TransparencyLog", "AgentIdentity", "Cosign", "Policy", "Seal", crypto]),
+  module("CommandGate", ["Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", "Policy", "Seal", crypto]),
   module("Ledger", ["Wire", "Seal", "AgentIdentity"]),
   module("Consent", ["Wire", "Seal", "AgentIdentity", "Cosign", crypto]),
   module("Rails", ["Wire"]),
@@ -80,11 +84,30 @@ let standing: [Target] = [
   module(
     "Payments",
     ["Wire", "JOSE", "AgentIdentity", "Policy", "Cosign", "Seal", "Consent", "Ledger", "Rails", crypto]),
+  module("WorkloadIdentity", ["Wire", "JOSE", "KeyHierarchy", "SecretMemory", crypto, cryptoExtras, x509, asn1]),
+  module("WorkloadAttestation", ["Wire", "WorkloadIdentity", crypto]),
+  module(
+    "WorkloadService",
+    [
+      "Wire", "JOSE", "AgentIdentity", "Seal", "KeyHierarchy", "SecretMemory", "WorkloadIdentity",
+      "WorkloadAttestation", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, logging,
+    ]),
+  .target(
+    name: "WorkloadProtocol", dependencies: [protobuf], path: "Sources/WorkloadProtocol",
+    exclude: ["Protos", "generate.sh"]),
+  .target(
+    name: "WorkloadAPI",
+    dependencies: [
+      "Wire", "SecretMemory", "WorkloadIdentity", "WorkloadAttestation", "WorkloadProtocol", crypto, logging,
+      serviceLifecycle, protobuf, grpcCore, grpcNIO, nioCore, nioHTTP2, nioHPACK,
+    ],
+    path: "Sources/WorkloadAPI", resources: [.embedInCode("Reflection/descriptors.binpb")]),
   module(
     "StorageSQLite",
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Policy", "Cosign", "Seal", "CommandGate", "Ledger",
-      "Consent", "Rails", "Payments", "KeyService", crypto, grdb, sqlite,
+      "Consent", "Rails", "Payments", "KeyService", "KeyHierarchy", "WorkloadIdentity", "WorkloadService", crypto, grdb,
+      sqlite,
     ]),
   .target(
     name: "WebConsole", dependencies: ["Wire"], path: "Sources/WebConsole",
@@ -93,7 +116,8 @@ let standing: [Target] = [
     "TrustCoreAPI",
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Cosign", "Seal", "CommandGate", "Ledger", "Consent",
-      "Rails", "Payments", "WebConsole", "KeyService", "KeyManifests", "Envelope", "KeyHierarchy", crypto, httpTypes,
+      "Rails", "Payments", "WebConsole", "KeyService", "KeyManifests", "Envelope", "KeyHierarchy", "WorkloadIdentity",
+      "WorkloadService", crypto, httpTypes,
       nioCore, logging,
     ] + hummingbird),
   module(
@@ -101,7 +125,8 @@ let standing: [Target] = [
     [
       "Wire", "JOSE", "TransparencyLog", "AgentIdentity", "Seal", "CommandGate", "Ledger", "Consent", "Payments",
       "StorageSQLite", "TrustCoreAPI", "KeyService", "KeyManifests", "Envelope", "KeyHierarchy", "HSMCustody",
-      "HSMProbe", "PKCS11", "SecretMemory", crypto, x509, asn1, logging, serviceLifecycle,
+      "HSMProbe", "PKCS11", "SecretMemory", "WorkloadIdentity", "WorkloadAttestation", "WorkloadService", "WorkloadAPI",
+      crypto, x509, asn1, logging, serviceLifecycle,
       unixSignals, httpTypes, nioSSL, nioCore, nioPosix, nioHTTP1,
     ] + hummingbird),
   .executableTarget(
@@ -110,14 +135,14 @@ let standing: [Target] = [
   module(
     "OperatorClient",
     [
-      "Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", "Envelope", "SecretMemory", asyncHTTPClient, nioCore, nioHTTP1,
-      nioSSL,
+      "Wire", "JOSE", "AgentIdentity", "TrustCoreAPI", "Envelope", "SecretMemory", "WorkloadIdentity", asyncHTTPClient,
+      asn1, nioCore, nioHTTP1, nioSSL,
     ]),
   .executableTarget(
     name: "trustcore",
     dependencies: [
       "StorageSQLite", "Payments", "Seal", "TransparencyLog", "OperatorClient", "HSMCustody", "HSMProbe", "PKCS11",
-      "KeyHierarchy", "SecretMemory", "Wire", argumentParser,
+      "KeyHierarchy", "SecretMemory", "Wire", "WorkloadIdentity", "WorkloadAPI", argumentParser, unixSignals,
     ],
     path: "Sources/trustcore"),
 ]
@@ -128,7 +153,7 @@ let testing: [Target] = [
     dependencies: [
       "Wire", "JOSE", "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "TransparencyLog", "AgentIdentity",
       "Policy", "Cosign", "Seal", "CommandGate", "Ledger", "Consent", "Rails", "Payments", "StorageSQLite",
-      "KeyService", "KeyManifests", "SoftwareAuthenticator", "CFaultControl", crypto,
+      "KeyService", "KeyManifests", "WorkloadService", "SoftwareAuthenticator", "CFaultControl", crypto,
     ], path: "Tests/TestSupport", exclude: ["Authenticator"]),
   .target(name: "CFaultControl", path: "Tests/FaultInjection/Control"),
   .target(name: "CFaultPKCS11", dependencies: ["CFaultControl", "CP11Kit"], path: "Tests/FaultInjection/Module"),
@@ -154,7 +179,7 @@ let testing: [Target] = [
     name: "DemoDriver",
     dependencies: [
       "DemoClient", "Wire", "JOSE", "TransparencyLog", "Rails", "SoftwareAuthenticator", "TrustCoreAPI",
-      crypto, argumentParser,
+      "WorkloadIdentity", "WorkloadAPI", crypto, argumentParser,
     ],
     path: "Tests/DemoDriver"),
   .executableTarget(
@@ -164,6 +189,8 @@ let testing: [Target] = [
       "KeyHierarchy", "SecretMemory", "PKCS11", "HSMCustody", "CPKCS11Loop", "COSE", "Cosign", "Rails",
       "SoftwareAuthenticator", "KeyService", "KeyManifests", "Envelope", "OperatorClient", crypto, cryptoExtras,
       argumentParser, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, nioTLS, "TrustCoreAPI",
+      "WorkloadIdentity", "WorkloadAttestation", "WorkloadService", "WorkloadAPI", "WorkloadProtocol", grpcCore,
+      grpcNIO, protobuf, logging, serviceLifecycle, x509, asn1, grdb,
     ], path: "Tests/Benchmarks", exclude: ["PKCS11Loop", "webauthn_peer.py"]),
   .target(name: "CPKCS11Loop", dependencies: ["CP11Kit"], path: "Tests/Benchmarks/PKCS11Loop"),
   .executableTarget(
@@ -196,8 +223,8 @@ let testing: [Target] = [
   tests(
     "StorageSQLite",
     [
-      "Wire", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails", "Payments",
-      "KeyService", crypto, grdb,
+      "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails",
+      "Payments", "KeyService", "KeyHierarchy", "WorkloadIdentity", "WorkloadService", crypto, asn1, grdb,
     ]),
   tests("AgentIdentity", ["Wire", "JOSE", crypto]),
   tests("COSE", ["Wire"]),
@@ -216,8 +243,33 @@ let testing: [Target] = [
     name: "OperatorClientTests",
     dependencies: [
       "OperatorClient", "trustcore", "TrustCoreAPI", "Wire", "JOSE", "AgentIdentity", "Envelope", "SecretMemory",
-      crypto, x509, asn1, httpTypes, logging, nioCore, nioSSL, argumentParser,
+      "WorkloadIdentity", "WorkloadAttestation", "WorkloadAPI", crypto, x509, asn1, httpTypes, logging, nioCore, nioSSL,
+      argumentParser, serviceLifecycle,
     ] + hummingbird, path: "Tests/OperatorClientTests"),
+  .testTarget(
+    name: "WorkloadIdentityTests",
+    dependencies: [
+      "WorkloadIdentity", "TestSupport", "Wire", "JOSE", "KeyHierarchy", "SecretMemory", crypto, cryptoExtras, x509,
+      asn1,
+    ], path: "Tests/WorkloadIdentityTests", exclude: ["Conformance"]),
+  .testTarget(
+    name: "WorkloadAPITests",
+    dependencies: [
+      "WorkloadAPI", "WorkloadProtocol", "WorkloadIdentity", "WorkloadAttestation", "TestSupport", "Wire",
+      "SecretMemory", crypto, x509, asn1, logging, serviceLifecycle, protobuf, grpcCore, grpcNIO, nioCore, nioPosix,
+      nioEmbedded, nioHTTP2, nioHPACK,
+    ], path: "Tests/WorkloadAPITests", exclude: ["workload_client.py", "sds_envoy.py"]),
+  .testTarget(
+    name: "WorkloadServiceTests",
+    dependencies: [
+      "WorkloadService", "WorkloadIdentity", "WorkloadAttestation", "TestSupport", "TrustCoreAPI", "Wire", "JOSE",
+      "AgentIdentity", "TransparencyLog", "Seal", "CommandGate", "StorageSQLite", "KeyHierarchy", "SecretMemory",
+      crypto, cryptoExtras, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL,
+    ], path: "Tests/WorkloadServiceTests"),
+  .testTarget(
+    name: "WorkloadAttestationTests",
+    dependencies: ["WorkloadAttestation", "WorkloadIdentity", "Wire", crypto],
+    path: "Tests/WorkloadAttestationTests", exclude: ["client.py"]),
   tests(
     "Payments",
     [
@@ -247,6 +299,9 @@ let package = Package(
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],

@@ -38,6 +38,8 @@ extension PKCS11Error.Code {
   /// CKR_PIN_INVALID and CKR_PIN_LEN_RANGE (PKCS#11 2.40, section 11.1).
   fileprivate static let pinInvalid = Self(rawValue: 0xa1)
   fileprivate static let pinLengthRange = Self(rawValue: 0xa2)
+  /// CKR_TOKEN_WRITE_PROTECTED.
+  static let tokenWriteProtected = Self(rawValue: 0xe2)
   /// CKR_UNWRAPPING_KEY_HANDLE_INVALID and CKR_WRAPPING_KEY_HANDLE_INVALID.
   fileprivate static let unwrappingKeyHandleInvalid = Self(rawValue: 0xf0)
   fileprivate static let wrappingKeyHandleInvalid = Self(rawValue: 0x113)

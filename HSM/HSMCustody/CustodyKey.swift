@@ -13,7 +13,7 @@ struct CustodyKey: Sendable {
   /// operations, as it tells none itself. A wrapping key must stand the hostile unwrap.
   ///
   /// - Returns: Nil when it, or its public half, is not there.
-  /// - Throws: ``PKCS11Error/Code-swift.struct/keyTypeInconsistent`` when several match or it is of another kind;
+  /// - Throws: ``PKCS11Error/Code-swift.struct/unfit`` when several match or it is of another kind;
   ///   ``PKCS11Error/Code-swift.struct/leaks``.
   static func find(
     _ name: KeyName, known: CustodyKey?, _ session: borrowing Session
@@ -33,11 +33,24 @@ struct CustodyKey: Sendable {
     guard let half = try only([.objectClass(.publicKey), .flag(.token, true), .bytes(.id, found)], name, session) else {
       return nil
     }
-    guard try algorithm.curves.contains(session.attribute(.ecParameters, of: half)),
-      let point = algorithm.point(try session.attribute(.ecPoint, of: half))
-    else { throw unfit("the public half of \(name) is on another curve") }
-    return CustodyKey(
-      handle: handle, id: found, identity: .publicKey(CustodyPublicKey(algorithm: algorithm, bytes: point)))
+    guard let publicKey = try publicKey(algorithm, half, session) else {
+      throw unfit("the public half of \(name) is on another curve or of another size")
+    }
+    return CustodyKey(handle: handle, id: found, identity: .publicKey(publicKey))
+  }
+
+  private static func publicKey(
+    _ algorithm: KeyAlgorithm, _ half: ObjectHandle, _ session: borrowing Session
+  ) throws(PKCS11Error) -> CustodyPublicKey? {
+    guard algorithm == .rsa2048 else {
+      guard try algorithm.curves.contains(session.attribute(.ecParameters, of: half)) else { return nil }
+      return algorithm.point(try session.attribute(.ecPoint, of: half))
+        .map { CustodyPublicKey(algorithm: algorithm, bytes: $0) }
+    }
+    // Big integers: some tokens put zeros before them.
+    let exponent = try session.attribute(.publicExponent, of: half).drop { $0 == 0 }
+    let modulus = try session.attribute(.modulus, of: half).drop { $0 == 0 }
+    return Array(exponent) == CustodyPublicKey.rsaExponent ? CustodyPublicKey(rsaModulus: Array(modulus)) : nil
   }
 
   private static func secret(
@@ -66,7 +79,7 @@ struct CustodyKey: Sendable {
   }
 
   private static func unfit(_ reason: String) -> PKCS11Error {
-    PKCS11Error(.keyTypeInconsistent, in: "C_FindObjects", reason)
+    PKCS11Error(.unfit, in: "C_FindObjects", reason)
   }
 }
 
@@ -80,6 +93,7 @@ extension KeyAlgorithm {
     case .ecdsaP256: .p256
     case .ecdsaP384: .p384
     case .ed25519: .ed25519
+    case .rsa2048: .rsa2048
     case .aes256Wrap, .hmacSHA256: nil
     }
   }
@@ -88,6 +102,7 @@ extension KeyAlgorithm {
     switch self {
     case .ecdsaP256, .ecdsaP384: .ec
     case .ed25519: .edwards
+    case .rsa2048: .rsa
     case .aes256Wrap: .aes
     case .hmacSHA256: .genericSecret
     }
@@ -107,10 +122,15 @@ extension KeyAlgorithm {
       case .ecdsaP256: 65
       case .ecdsaP384: 97
       case .ed25519: 32
-      case .aes256Wrap, .hmacSHA256: 0
+      case .rsa2048, .aes256Wrap, .hmacSHA256: 0
       }
     let wrapped = bytes.count == length + 2 && bytes.starts(with: [0x04, UInt8(length)])
     let point = wrapped ? Array(bytes.dropFirst(2)) : bytes
     return point.count == length && (self == .ed25519 || point.first == 0x04) ? point : nil
   }
+}
+
+extension PKCS11Error.Code {
+  /// Several objects have a key's name, or one of another kind: ours, beyond the 32 bits of any CKR.
+  static let unfit = Self(rawValue: 0x1_0000_0003)
 }

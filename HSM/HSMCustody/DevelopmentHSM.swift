@@ -73,6 +73,14 @@ public struct DevelopmentHSM: Sendable {
     try PKCS11Custodian.open(provider: provider, tokens: tokens, roles: roles, limits: limits, tolerating: tolerated)
   }
 
+  /// Logs in to the root token for as long as `body` takes, beside the custodian of the other tokens: an unattended
+  /// ceremony, which there is in development alone.
+  public func withRootCustodian<R>(_ body: (PKCS11Custodian) async throws -> R) async throws -> R {
+    let custodian = try openCustodian(roles: [.root])
+    defer { custodian.close() }
+    return try await body(custodian)
+  }
+
   /// Makes a role's token anew, with new keys and PINs, where the token is gone.
   ///
   /// - Returns: False where the token is there.
@@ -105,7 +113,7 @@ public struct DevelopmentHSM: Sendable {
   }
 
   /// Makes tokens with the same keys for a role, as the members of a vendor's cluster have them. The keys are made in
-  /// memory and imported into each, which no token for use would allow.
+  /// memory and imported into each, which no token for use would allow; RSA keys are left out.
   ///
   /// - Parameter labels: The tokens' labels, in order of preference.
   @_spi(Testing)
@@ -114,7 +122,7 @@ public struct DevelopmentHSM: Sendable {
   ) throws(CustodyError) -> [PKCS11Custodian.TokenLocation] {
     let module: Module
     do throws(PKCS11Error) { module = try Module.load(provider) } catch { throw CustodyError(error, "SoftHSM") }
-    let keys = KeyName.all.filter { $0.token == role }.map(DevelopmentKey.init)
+    let keys = KeyName.all.filter { $0.token == role }.compactMap(DevelopmentKey.init)
     let pins = try PrivateFolder(directory).folder("pins")
     var locations: [PKCS11Custodian.TokenLocation] = []
     for label in labels {

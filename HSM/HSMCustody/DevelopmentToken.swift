@@ -31,7 +31,7 @@ enum DevelopmentToken {
       try session.initPIN(userPIN)
       try session.logout()
       try session.login(.user, pin: userPIN)
-      for key in keys { try generate(key, session) }
+      for key in keys { _ = try session.generate(key) }
       for key in imported { try key.create(session) }
       try session.logout()
       return token.serial
@@ -54,48 +54,5 @@ enum DevelopmentToken {
     _ pin: borrowing SecretBytes, _ name: String, in pins: PrivateFolder
   ) throws(CustodyError) {
     try pins.write(pin.bytes, to: name)
-  }
-
-  private static func generate(_ key: KeyName, _ session: borrowing Session) throws(PKCS11Error) {
-    var id = [UInt8](repeating: 0, count: 16)
-    var failure: PKCS11Error?
-    unsafe id.withUnsafeMutableBytes { target in
-      do throws(PKCS11Error) { try unsafe session.generateRandom(into: target) } catch { failure = error }
-    }
-    if let failure { throw failure }
-    let templates = DevelopmentTemplates(key, id: id)
-    if let kind = key.algorithm.pairKind {
-      _ = try session.generateKeyPair(kind, publicKey: templates.publicHalf, privateKey: templates.privateHalf)
-    } else {
-      _ = try session.generateKey(key.algorithm == .aes256Wrap ? .aes256 : .generic(bytes: 32), templates.secret)
-    }
-  }
-}
-
-/// What a development token's keys are: good for one thing, and not to be had or changed.
-struct DevelopmentTemplates {
-  let publicHalf: [Attribute]
-  let privateHalf: [Attribute]
-  let secret: [Attribute]
-
-  init(_ key: KeyName, id: [UInt8]) {
-    let names: [Attribute] = [.flag(.token, true), .label(key.label), .bytes(.id, id)]
-    let locked: [Attribute] = [
-      .flag(.private, true), .flag(.sensitive, true), .flag(.extractable, false), .flag(.modifiable, false),
-      .flag(.copyable, false), .flag(.derive, false),
-    ]
-    func uses(_ granted: [AttributeType], of all: [AttributeType]) -> [Attribute] {
-      all.map { .flag($0, granted.contains($0)) }
-    }
-    publicHalf =
-      names + [.flag(.private, false), .flag(.modifiable, false)] + uses([.verify], of: [.encrypt, .verify, .wrap])
-    privateHalf = names + locked + uses([.sign], of: [.decrypt, .sign, .unwrap])
-    let wraps = key.algorithm == .aes256Wrap
-    // What a wrapping key unwraps stays in the token.
-    let unwrapped: [Attribute] = [.flag(.sensitive, true), .flag(.extractable, false)]
-    secret =
-      names + locked
-      + uses(wraps ? [.wrap, .unwrap] : [.sign, .verify], of: [.encrypt, .decrypt, .sign, .verify, .wrap, .unwrap])
-      + (wraps ? [.list(.unwrapTemplate, unwrapped)] : [])
   }
 }

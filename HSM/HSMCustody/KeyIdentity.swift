@@ -13,24 +13,50 @@ public enum KeyIdentity: Hashable, Sendable {
 
 /// The identities of a role's keys: those pinned, and those seen first, on whichever member.
 final class KnownKeys: Sendable {
-  private let identities: Mutex<[KeyName: KeyIdentity]>
+  private struct State {
+    var identities: [KeyName: KeyIdentity]
+    /// A replacement began and has not succeeded: whatever is under the name is not used.
+    var unsettled: Set<KeyName> = []
+  }
 
-  init(_ pinned: [KeyName: KeyIdentity]) { identities = Mutex(pinned) }
+  private let state: Mutex<State>
+
+  init(_ pinned: [KeyName: KeyIdentity]) { state = Mutex(State(identities: pinned)) }
 
   /// The names known.
-  var names: [KeyName] { identities.withLock { Array($0.keys) } }
+  var names: [KeyName] { state.withLock { Array($0.identities.keys) } }
 
-  subscript(name: KeyName) -> KeyIdentity? { identities.withLock { $0[name] } }
+  subscript(name: KeyName) -> KeyIdentity? { state.withLock { $0.identities[name] } }
+
+  func isUnsettled(_ name: KeyName) -> Bool { state.withLock { $0.unsettled.contains(name) } }
+
+  /// Forgets a key that is about to be destroyed.
+  func unsettle(_ name: KeyName) {
+    state.withLock { state in
+      state.identities[name] = nil
+      state.unsettled.insert(name)
+    }
+  }
+
+  /// Remembers the new key, or that there is none.
+  func settle(_ name: KeyName, _ identity: KeyIdentity?) {
+    state.withLock { state in
+      state.identities[name] = identity
+      state.unsettled.remove(name)
+    }
+  }
 
   /// Compares with what is known of the key, or remembers it.
   ///
   /// - Throws: ``PKCS11Error/Code-swift.struct/keyChanged``.
   func check(_ identity: KeyIdentity, of name: KeyName) throws(PKCS11Error) {
-    let known = identities.withLock { identities in
-      if identities[name] == nil { identities[name] = identity }
-      return identities[name]
+    let isKnown = state.withLock { state in
+      // It is not used; and it may be the one that is being destroyed.
+      guard !state.unsettled.contains(name) else { return true }
+      if state.identities[name] == nil { state.identities[name] = identity }
+      return state.identities[name] == identity
     }
-    guard known == identity else {
+    guard isKnown else {
       throw PKCS11Error(.keyChanged, in: "C_FindObjects", "\(name) is another key than the one known by this name")
     }
   }

@@ -9,7 +9,8 @@ extension PKCS11Custodian {
   /// - Throws: Likewise.
   public static func open(
     provider: String, tokens: [TokenRole: TokenLocation], roles: Set<TokenRole>,
-    requiring required: [KeyName] = KeyName.all, limits: Limits = Limits(), tolerating tolerated: Set<TokenRole> = [],
+    requiring required: [KeyName] = KeyName.required, limits: Limits = Limits(),
+    tolerating tolerated: Set<TokenRole> = [],
     expecting pinned: [KeyName: KeyIdentity] = [:], clock: any CustodyClock = MonotonicClock()
   ) throws(CustodyError) -> PKCS11Custodian {
     try open(
@@ -24,7 +25,8 @@ extension PKCS11Custodian {
   ///   - tokens: Where each role's tokens are: one, or the members of a vendor's cluster, which have the same keys, in
   ///     order of preference.
   ///   - roles: The roles to log in to; keys of others are `hsm_unavailable`. `root` only during a ceremony.
-  ///   - required: Keys that must be there, as far as they belong to `roles`.
+  ///   - required: Keys that must be there, as far as they belong to `roles`. Which of the others are not, ``absentKeys``
+  ///     tells.
   ///   - limits: Bounds.
   ///   - tolerated: Roles that may be without a token: absent, full, without an answer or with a refused PIN. Their
   ///     operations are refused with the reason; all but a refused PIN are tried again.
@@ -37,7 +39,8 @@ extension PKCS11Custodian {
   @_disfavoredOverload
   public static func open(
     provider: String, tokens: [TokenRole: [TokenLocation]], roles: Set<TokenRole>,
-    requiring required: [KeyName] = KeyName.all, limits: Limits = Limits(), tolerating tolerated: Set<TokenRole> = [],
+    requiring required: [KeyName] = KeyName.required, limits: Limits = Limits(),
+    tolerating tolerated: Set<TokenRole> = [],
     expecting pinned: [KeyName: KeyIdentity] = [:], clock: any CustodyClock = MonotonicClock()
   ) throws(CustodyError) -> PKCS11Custodian {
     let module: Module
@@ -108,13 +111,14 @@ extension PKCS11Custodian {
   private func logIn(_ role: TokenRole, _ required: [KeyName], isTolerated: Bool) throws(CustodyError) {
     guard let cluster = clusters[role] else { return }
     let names = required.filter { $0.token == role }
+    let looked = names + KeyName.replaceable.filter { $0.token == role && !names.contains($0) }
     var missing: [KeyName]?
     var reason: CustodyError?
     for member in cluster.members {
       let result = member.runBlocking(by: cluster.nextDeadline) {
         (token, operation) throws(TokenFailure) -> [KeyName] in
         try token.ensureOpen(operation)
-        return try token.absent(names, operation)
+        return try token.absent(looked, operation).filter(names.contains)
       }
       switch result {
       case .success(let absent): missing = missing ?? absent

@@ -67,6 +67,13 @@ public final class PKCS11Custodian: KeyCustodian {
     try await use(key, on: try signingInput(message, key))
   }
 
+  /// As ``sign(_:with:)``, with this key and no other, also while it is being replaced.
+  public func sign(
+    _ message: [UInt8], with key: KeyName, expecting publicKey: CustodyPublicKey
+  ) async throws(CustodyError) -> [UInt8] {
+    try await use(key, expecting: .publicKey(publicKey), on: try signingInput(message, key))
+  }
+
   /// As ``sign(_:with:)``; the calling thread waits, and another one calls the HSM.
   public func signBlocking(_ message: [UInt8], with key: KeyName) throws(CustodyError) -> [UInt8] {
     let input = try signingInput(message, key)
@@ -143,18 +150,20 @@ extension PKCS11Custodian {
     }
   }
 
-  func use(_ key: KeyName, on input: [UInt8]) async throws(CustodyError) -> [UInt8] {
-    let result = try await cluster(key).perform(try Self.signing(input, key))
+  func use(
+    _ key: KeyName, expecting expected: KeyIdentity? = nil, on input: [UInt8]
+  ) async throws(CustodyError) -> [UInt8] {
+    let result = try await cluster(key).perform(try Self.signing(input, key, expected))
     count()
     return result
   }
 
   private static func signing(
-    _ input: [UInt8], _ key: KeyName
+    _ input: [UInt8], _ key: KeyName, _ expected: KeyIdentity? = nil
   ) throws(CustodyError) -> @Sendable (TokenConnection, Operation) throws(TokenFailure) -> [UInt8] {
     guard let scheme = key.algorithm.scheme else { throw CustodyError(.notPermitted, "\(key) does not sign") }
     return { (token, operation) throws(TokenFailure) in
-      try token.use(key, operation) { (session, found) throws(PKCS11Error) in
+      try token.use(key, expecting: expected, operation) { (session, found) throws(PKCS11Error) in
         try session.sign(input.span, with: found.handle, as: scheme)
       }
     }
@@ -162,11 +171,19 @@ extension PKCS11Custodian {
 }
 
 extension KeyAlgorithm {
-  /// What goes to the HSM for a message: its digest, or itself.
+  /// What stands before a SHA-256 digest in a DigestInfo (RFC 8017, section 9.2, note 1).
+  private static var digestInfo: [UInt8] {
+    [
+      0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
+    ]
+  }
+
+  /// What goes to the HSM for a message: its digest, in a DigestInfo for RSA, or itself.
   fileprivate func digest(_ message: [UInt8]) -> [UInt8] {
     switch self {
     case .ecdsaP256: Array(SHA256.hash(data: message))
     case .ecdsaP384: Array(SHA384.hash(data: message))
+    case .rsa2048: Self.digestInfo + SHA256.hash(data: message)
     case .ed25519, .hmacSHA256, .aes256Wrap: message
     }
   }

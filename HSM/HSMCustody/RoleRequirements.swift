@@ -8,6 +8,7 @@ extension KeyAlgorithm {
     case .ecdsaP256: .ecdsaP256
     case .ecdsaP384: .ecdsaP384
     case .ed25519: .ed25519
+    case .rsa2048: .rsa2048
     case .hmacSHA256: .hmacSHA256
     case .aes256Wrap: nil
     }
@@ -18,6 +19,7 @@ extension KeyAlgorithm {
     switch self {
     case .ecdsaP256, .ecdsaP384: ([.ecdsa], .sign)
     case .ed25519: ([.eddsa], .sign)
+    case .rsa2048: ([.rsaPKCS], .sign)
     case .hmacSHA256: ([.hmacSHA256], .sign)
     case .aes256Wrap: (WrappingMechanism.choices, [.wrap, .unwrap])
     }
@@ -28,7 +30,7 @@ extension TokenRole {
   /// What the role's token must be able to do: what its keys need, and for `data` the mode of the keys that it unwraps.
   private var requirements: [([MechanismType], MechanismInfo.Uses)] {
     var result: [([MechanismType], MechanismInfo.Uses)] = []
-    for key in KeyName.all where key.token == self {
+    for key in KeyName.all where key.token == self && !key.isOptional {
       let requirement = key.algorithm.requirement
       if !result.contains(where: { $0.0 == requirement.0 }) { result.append(requirement) }
     }

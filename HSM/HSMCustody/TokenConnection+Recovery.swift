@@ -113,8 +113,7 @@ extension TokenConnection {
     guard token.pinState != .finalTry, token.pinState != .locked else {
       throw PKCS11Error(.pinLocked, in: "C_Login", "the token takes one more PIN or none: log in by hand first")
     }
-    var opened = Opened(
-      token: token, anchor: Lease(try Session(module, slot: token.slot), login: login, isAnchor: true))
+    var opened = Opened(token: token, anchor: Lease(try anchorSession(token.slot), login: login, isAnchor: true))
     do throws(PKCS11Error) {
       try opened.anchor.session.login(.user, pin: pin.secret)
     } catch {
@@ -131,15 +130,29 @@ extension TokenConnection {
         break
       }
     }
-    for name in Set(self.known.names).union(known.keys) {
+    for name in Set(self.known.names).union(known.keys) where !self.known.isUnsettled(name) {
       if let key = try find(name, known: known[name], opened.anchor) { opened.keys[name] = key }
     }
     return opened
   }
 
+  /// The anchor makes the keys that are replaced, so that a token with one session can do that too.
+  private func anchorSession(_ slot: SlotID) throws(PKCS11Error) -> Session {
+    guard KeyName.replaceable.contains(where: { $0.token == role }) else { return try Session(module, slot: slot) }
+    do throws(PKCS11Error) { return try Session(module, slot: slot, writable: true) } catch {
+      guard error.code == .tokenWriteProtected else { throw error }
+      return try Session(module, slot: slot)
+    }
+  }
+
   private func find(_ name: KeyName, known: CustodyKey?, _ lease: Lease) throws(PKCS11Error) -> CustodyKey? {
-    guard let key = try CustodyKey.find(name, known: known, lease.session) else { return nil }
-    try self.known.check(key.identity, of: name)
+    let key: CustodyKey?
+    do throws(PKCS11Error) { key = try CustodyKey.find(name, known: known, lease.session) } catch {
+      // Replacing it helps, and the other keys do not wait for that.
+      guard error.code == .unfit, name.isReplaceable else { throw error }
+      return nil
+    }
+    if let key { try self.known.check(key.identity, of: name) }
     return key
   }
 

@@ -109,6 +109,7 @@ extension TokenConnection {
       default: nil
       }
     monitor.update { all in
+      if !all.users.isEmpty { all.users[ObjectIdentifier(operation)] = nil }
       guard let isAnchor = all.lent.removeValue(forKey: ObjectIdentifier(operation)) else {
         // It hung. What it held closes with it, and there may be room again.
         all.quarantined -= 1

@@ -5,23 +5,48 @@ import Synchronization
 
 // What custody does with an open token.
 extension TokenConnection {
+  private enum Answer<R> {
+    case done(R)
+    case absent, replaced, replacing
+  }
+
   /// Uses a key on a session of the token; once more when the session, the login or the handles were gone.
+  ///
+  /// - Parameter expected: What the key must be; nil when any that custody knows will do.
   func use<R>(
-    _ name: KeyName, _ operation: Operation,
+    _ name: KeyName, expecting expected: KeyIdentity? = nil, _ operation: Operation,
     _ body: (borrowing Session, CustodyKey) throws(PKCS11Error) -> R
   ) throws(TokenFailure) -> R {
-    let result = try repeating(operation, "key \(name)") { () throws(TokenFailure) in
-      try attempt(operation) { lease throws(PKCS11Error) -> R? in
-        guard let key = try key(name, lease) else { return nil }
-        return try body(lease.session, key)
+    let answer = try repeating(operation, "key \(name)") { () throws(TokenFailure) in
+      try attempt(operation) { lease throws(PKCS11Error) -> Answer<R> in
+        guard !name.isReplaceable || borrow(name, operation) else { return .replacing }
+        guard let key = try key(name, lease) else { return .absent }
+        guard expected.map({ $0 == key.identity }) ?? true else { return .replaced }
+        return .done(try body(lease.session, key))
       }
     }
-    guard let result else {
+    switch answer {
+    case .done(let result): return result
+    case .absent:
       throw TokenFailure(
         error: CustodyError(.keyNotFound, "\(name) is not on its token: run the ceremony that generates it"),
         elsewhere: true)
+    case .replaced: throw TokenFailure(error: CustodyError(replaced: name))
+    case .replacing:
+      throw TokenFailure(
+        error: CustodyError(
+          .keyReplaced, "\(name) is being replaced, or that did not succeed: replace it, then use the new key"))
     }
-    return result
+  }
+
+  /// Keeps a key in its slot until the session is given back; false when it is being replaced.
+  private func borrow(_ name: KeyName, _ operation: Operation) -> Bool {
+    monitor.update(waking: .none) { state in
+      // Both under one lock: a replacement may fail between two looks.
+      guard !state.replacing.contains(name), !known.isUnsettled(name) else { return false }
+      state.users[ObjectIdentifier(operation)] = name
+      return true
+    }
   }
 
   /// Uses a session without a key, likewise.

@@ -62,6 +62,9 @@ final class TokenConnection: Sendable {
     var isReopening = false
     var isFull = false
     var keys: [KeyName: CustodyKey] = [:]
+    /// Which operations use a key that can be replaced, and those that are being replaced.
+    var users: [ObjectIdentifier: KeyName] = [:]
+    var replacing: Set<KeyName> = []
     var keks: KEKTable
     /// An object of a key-encryption key may be there whose handle nobody has.
     var hasOrphans = false
@@ -138,6 +141,8 @@ final class TokenConnection: Sendable {
   private func quarantine(_ operation: Operation) {
     monitor.update { state in
       if case .recovering(ObjectIdentifier(operation)) = state.status { state.isOverdue = true }
+      // What it still signs is for nobody.
+      state.users[ObjectIdentifier(operation)] = nil
       guard let isAnchor = state.lent.removeValue(forKey: ObjectIdentifier(operation)) else { return }
       state.quarantined += 1
       guard isAnchor else {

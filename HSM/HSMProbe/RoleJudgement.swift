@@ -35,6 +35,7 @@ extension KeyAlgorithm {
     switch self {
     case .ecdsaP256, .ecdsaP384: [.one(.ecKeyPairGeneration, Probed.generatesPairs), .one(.ecdsa, .sign)]
     case .ed25519: [.one(.edwardsKeyPairGeneration, Probed.generatesPairs), .one(.eddsa, .sign)]
+    case .rsa2048: [.one(.rsaKeyPairGeneration, Probed.generatesPairs), .one(.rsaPKCS, .sign)]
     case .hmacSHA256: [.one(.genericSecretGeneration, Probed.generates), .one(.hmacSHA256, .sign)]
     case .aes256Wrap:
       [
@@ -49,7 +50,7 @@ extension TokenRole {
   /// What the role's keys need, and for `data` the mode of the keys that it unwraps.
   fileprivate var requirements: [Requirement] {
     var result: [Requirement] = []
-    for key in KeyName.all where key.token == self {
+    for key in KeyName.all where key.token == self && !key.isOptional {
       for requirement in key.algorithm.requirements where !result.contains(requirement) { result.append(requirement) }
     }
     if self == .data { result.append(.one(.aesGCM, [.encrypt, .decrypt])) }

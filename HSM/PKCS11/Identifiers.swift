@@ -32,6 +32,10 @@ public struct MechanismType: Hashable, Sendable, CustomStringConvertible {
   public static let ecdsa = Self(rawValue: CKM_ECDSA)
   /// EdDSA over a message (PKCS#11 3.0).
   public static let eddsa = Self(rawValue: CKM_EDDSA)
+  /// Generates an RSA key pair.
+  public static let rsaKeyPairGeneration = Self(rawValue: CKM_RSA_PKCS_KEY_PAIR_GEN)
+  /// RSASSA-PKCS1-v1_5 over a DigestInfo.
+  public static let rsaPKCS = Self(rawValue: CKM_RSA_PKCS)
   /// HMAC with SHA-256.
   public static let hmacSHA256 = Self(rawValue: CKM_SHA256_HMAC)
   /// Generates an AES key.
@@ -54,6 +58,8 @@ public struct MechanismType: Hashable, Sendable, CustomStringConvertible {
     case .edwardsKeyPairGeneration: "CKM_EC_EDWARDS_KEY_PAIR_GEN"
     case .ecdsa: "CKM_ECDSA"
     case .eddsa: "CKM_EDDSA"
+    case .rsaKeyPairGeneration: "CKM_RSA_PKCS_KEY_PAIR_GEN"
+    case .rsaPKCS: "CKM_RSA_PKCS"
     case .hmacSHA256: "CKM_SHA256_HMAC"
     case .aesKeyGeneration: "CKM_AES_KEY_GEN"
     case .genericSecretGeneration: "CKM_GENERIC_SECRET_KEY_GEN"
@@ -143,6 +149,12 @@ public struct AttributeType: Hashable, Sendable {
   public static let ecParameters = Self(rawValue: CKA_EC_PARAMS)
   /// CKA_EC_POINT: the public key.
   public static let ecPoint = Self(rawValue: CKA_EC_POINT)
+  /// CKA_MODULUS: of an RSA key, big-endian.
+  public static let modulus = Self(rawValue: CKA_MODULUS)
+  /// CKA_MODULUS_BITS
+  public static let modulusBits = Self(rawValue: CKA_MODULUS_BITS)
+  /// CKA_PUBLIC_EXPONENT: of an RSA key, big-endian.
+  public static let publicExponent = Self(rawValue: CKA_PUBLIC_EXPONENT)
   /// CKA_VALUE
   public static let value = Self(rawValue: CKA_VALUE)
   /// CKA_VALUE_LEN, in bytes.
@@ -182,6 +194,8 @@ public enum KeyType: Sendable {
   case ec
   /// CKK_EC_EDWARDS
   case edwards
+  /// CKK_RSA
+  case rsa
   /// CKK_AES
   case aes
   /// CKK_GENERIC_SECRET
@@ -192,6 +206,7 @@ public enum KeyType: Sendable {
     switch self {
     case .ec: CKK_EC
     case .edwards: CKK_EC_EDWARDS
+    case .rsa: CKK_RSA
     case .aes: CKK_AES
     case .genericSecret: CKK_GENERIC_SECRET
     }

@@ -8,15 +8,31 @@ public enum KeyPairKind: Sendable {
   case p384
   /// Ed25519.
   case ed25519
+  /// RSA with 2048 bits and the exponent 65537.
+  case rsa2048
 
-  var mechanism: MechanismType { self == .ed25519 ? .edwardsKeyPairGeneration : .ecKeyPairGeneration }
+  var mechanism: MechanismType {
+    switch self {
+    case .p256, .p384: .ecKeyPairGeneration
+    case .ed25519: .edwardsKeyPairGeneration
+    case .rsa2048: .rsaKeyPairGeneration
+    }
+  }
 
-  /// CKA_EC_PARAMS: the curve's object identifier in DER (RFC 5480, section 2.1.1.1; RFC 8410, section 3).
+  /// What the public key's template has of the kind.
+  var attributes: [Attribute] {
+    self == .rsa2048
+      ? [.number(.modulusBits, 2048), .bytes(.publicExponent, [0x01, 0x00, 0x01])]
+      : [.bytes(.ecParameters, parameters)]
+  }
+
+  /// CKA_EC_PARAMS: the curve's object identifier in DER (RFC 5480, section 2.1.1.1; RFC 8410, section 3). RSA has none.
   public var parameters: [UInt8] {
     switch self {
     case .p256: [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]
     case .p384: [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22]
     case .ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70]
+    case .rsa2048: []
     }
   }
 }
@@ -33,12 +49,12 @@ extension Session {
   /// Generates a key pair on the token.
   ///
   /// - Parameters:
-  ///   - publicKey: The public key's template; the curve is added.
+  ///   - publicKey: The public key's template; the curve, or size and exponent, are added.
   ///   - privateKey: The private key's template.
   public func generateKeyPair(
     _ kind: KeyPairKind, publicKey: [Attribute], privateKey: [Attribute]
   ) throws(PKCS11Error) -> (publicKey: ObjectHandle, privateKey: ObjectHandle) {
-    let publicTemplate = publicKey + [.bytes(.ecParameters, kind.parameters)]
+    let publicTemplate = publicKey + kind.attributes
     var handles: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE) = (0, 0)
     var mechanism = unsafe CK_MECHANISM(mechanism: kind.mechanism.rawValue, pParameter: nil, ulParameterLen: 0)
     try unsafe withTemplate(publicTemplate) { (first, firstCount) throws(PKCS11Error) in

@@ -8,6 +8,9 @@ public enum SignatureScheme: Sendable {
   case ecdsaP384
   /// CKM_EDDSA (Ed25519) over a message; 64 bytes.
   case ed25519
+  /// CKM_RSA_PKCS with 2048 bits over a DigestInfo of SHA-256, 51 bytes (RFC 8017, section 9.2); 256 bytes. Not
+  /// CKM_SHA256_RSA_PKCS, which NetHSM lacks (HSM/Profiles).
+  case rsa2048
   /// CKM_SHA256_HMAC over a message; 32 bytes.
   case hmacSHA256
 
@@ -16,15 +19,17 @@ public enum SignatureScheme: Sendable {
     switch self {
     case .ecdsaP256, .ecdsaP384: .ecdsa
     case .ed25519: .eddsa
+    case .rsa2048: .rsaPKCS
     case .hmacSHA256: .hmacSHA256
     }
   }
 
-  /// Bytes of the digest that is signed; nil where the message itself is.
+  /// Bytes of the digest, or DigestInfo, that is signed; nil where the message itself is.
   public var digestLength: Int? {
     switch self {
     case .ecdsaP256: 32
     case .ecdsaP384: 48
+    case .rsa2048: 51
     case .ed25519, .hmacSHA256: nil
     }
   }
@@ -34,6 +39,7 @@ public enum SignatureScheme: Sendable {
     switch self {
     case .ecdsaP256, .ed25519: 64
     case .ecdsaP384: 96
+    case .rsa2048: 256
     case .hmacSHA256: 32
     }
   }

@@ -18,6 +18,8 @@ public enum KeyAlgorithm: String, Sendable, Hashable {
   case ecdsaP384 = "ECDSA-P384"
   /// Ed25519 (RFC 8032); signatures are 64 bytes.
   case ed25519 = "Ed25519"
+  /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2) with SHA-256 and a modulus of 2048 bits; signatures are 256 bytes.
+  case rsa2048 = "RSA-2048-PKCS1-SHA-256"
   /// AES-256 for WRAP and UNWRAP only.
   case aes256Wrap = "AES-256-KWP"
   /// HMAC with SHA-256.
@@ -50,8 +52,18 @@ extension KeyName {
   public static let rootCA = KeyName(.root, "root-ca", .ecdsaP384)
   /// The key that signs tree heads.
   public static let logA = KeyName(.log, "log-a", .ed25519)
-  /// The issuing certificate authority.
+  /// The issuing certificate authority in slot A.
   public static let x509IssuingA = KeyName(.identity, "x509-issuing-a", .ecdsaP256)
+  /// The issuing certificate authority in slot B.
+  public static let x509IssuingB = KeyName(.identity, "x509-issuing-b", .ecdsaP256)
+  /// Signs JWT-SVIDs, in slot A.
+  public static let svidJWTA = KeyName(.identity, "svid-jwt-a", .ecdsaP256)
+  /// Signs JWT-SVIDs, in slot B.
+  public static let svidJWTB = KeyName(.identity, "svid-jwt-b", .ecdsaP256)
+  /// Signs JWT-SVIDs for those who take RS256 alone, in slot A.
+  public static let svidJWTRSA = KeyName(.identity, "svid-jwt-rs-a", .rsa2048)
+  /// Signs JWT-SVIDs for those who take RS256 alone, in slot B.
+  public static let svidJWTRSB = KeyName(.identity, "svid-jwt-rs-b", .rsa2048)
   /// Signs OAuth access tokens.
   public static let oauthA = KeyName(.identity, "oauth-a", .ecdsaP256)
   /// The API server's TLS key.
@@ -62,14 +74,35 @@ extension KeyName {
   public static let recordMAC = KeyName(.data, "record-mac", .hmacSHA256)
 
   /// Every key that the root ceremony generates.
-  public static let all: [KeyName] = [.rootCA, .logA, .x509IssuingA, .oauthA, .apiTLSA, .rootKEK, .recordMAC]
+  public static let all: [KeyName] = [
+    .rootCA, .logA, .x509IssuingA, .svidJWTA, .svidJWTRSA, .oauthA, .apiTLSA, .rootKEK, .recordMAC,
+  ]
+
+  /// Keys that exist once they are prepared.
+  public static let prepared: [KeyName] = [.x509IssuingB, .svidJWTB, .svidJWTRSB]
+
+  /// Keys that rotate between two slots: a ``KeyReplacer`` makes a new one in the slot that is not in use.
+  public static let replaceable: [KeyName] = [
+    .x509IssuingA, .x509IssuingB, .svidJWTA, .svidJWTB, .svidJWTRSA, .svidJWTRSB,
+  ]
+
+  /// Keys that a token must have to be of use. Not those that are replaced: between the old and the new one there is
+  /// none, and whoever fails there must be able to begin again.
+  public static let required: [KeyName] = all.filter { !$0.isReplaceable }
+
+  /// True for keys of ``replaceable``.
+  public var isReplaceable: Bool { token == .identity && Self.replaceable.contains(self) }
+
+  /// True for keys that a deployment does without where its token has no such mechanism.
+  public var isOptional: Bool { algorithm == .rsa2048 }
 }
 
 /// The public half of a signing key.
 public struct CustodyPublicKey: Hashable, Sendable {
   /// The key's algorithm.
   public let algorithm: KeyAlgorithm
-  /// ECDSA: the uncompressed X9.63 point (65 or 97 bytes). Ed25519: the 32 bytes of RFC 8032.
+  /// ECDSA: the uncompressed X9.63 point (65 or 97 bytes). Ed25519: the 32 bytes of RFC 8032. RSA: an RSAPublicKey in
+  /// DER (RFC 8017, appendix A.1.1), 270 bytes.
   public let bytes: [UInt8]
 
   /// Wraps the bytes of a public key.
@@ -77,6 +110,28 @@ public struct CustodyPublicKey: Hashable, Sendable {
     self.algorithm = algorithm
     self.bytes = bytes
   }
+}
+
+extension CustodyPublicKey {
+  // With a modulus of 2048 bits and the exponent 65537 every length in the DER is the same.
+  private static let rsaHead: [UInt8] = [0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00]
+  private static let rsaTail: [UInt8] = [0x02, 0x03, 0x01, 0x00, 0x01]
+
+  /// An RSA key with the exponent 65537; nil unless the modulus is odd and has 2048 bits, big-endian in 256 bytes.
+  public init?(rsaModulus modulus: [UInt8]) {
+    guard modulus.count == 256, modulus[0] >= 0x80, modulus[255] & 1 == 1 else { return nil }
+    self.init(algorithm: .rsa2048, bytes: Self.rsaHead + modulus + Self.rsaTail)
+  }
+
+  /// The modulus of an RSA key, 256 bytes; nil for other keys, and for bytes that are none.
+  public var rsaModulus: [UInt8]? {
+    guard algorithm == .rsa2048, bytes.count == 270 else { return nil }
+    let modulus = Array(bytes[9..<265])
+    return Self(rsaModulus: modulus) == self ? modulus : nil
+  }
+
+  /// The exponent of every RSA key, big-endian.
+  public static let rsaExponent: [UInt8] = [0x01, 0x00, 0x01]
 }
 
 /// Holds the keys and uses them on request. There is no software implementation in the product: without its HSM a
@@ -88,6 +143,14 @@ public protocol KeyCustodian: Sendable {
   /// Signs a message, hashing it first as the key's algorithm demands. Refuses keys of the `log` token, which sign
   /// only what ``signCheckpoint(_:with:)`` parsed, with ``CustodyError/Code-swift.struct/notPermitted``.
   func sign(_ message: [UInt8], with key: KeyName) async throws(CustodyError) -> [UInt8]
+
+  /// As ``sign(_:with:)``, with the key that the caller believes to be in its slot and no other: whoever puts the
+  /// signature beside an issuer's name or a `kid` signs in this way.
+  ///
+  /// - Throws: ``CustodyError/Code-swift.struct/keyReplaced`` where the slot has another key.
+  func sign(
+    _ message: [UInt8], with key: KeyName, expecting publicKey: CustodyPublicKey
+  ) async throws(CustodyError) -> [UInt8]
 
   /// As ``sign(_:with:)``, on the calling thread, which it blocks: for ceremonies and libraries without `async`.
   func signBlocking(_ message: [UInt8], with key: KeyName) throws(CustodyError) -> [UInt8]
@@ -105,6 +168,31 @@ public protocol KeyCustodian: Sendable {
 
   /// How many cryptographic operations the HSM has carried out for this custodian.
   var operationCount: UInt64 { get }
+}
+
+extension KeyCustodian {
+  /// For custodians whose keys stay what they are.
+  public func sign(
+    _ message: [UInt8], with key: KeyName, expecting publicKey: CustodyPublicKey
+  ) async throws(CustodyError) -> [UInt8] {
+    guard try self.publicKey(key) == publicKey else { throw CustodyError(replaced: key) }
+    return try await sign(message, with: key)
+  }
+}
+
+/// Makes new keys in the slots of ``KeyName/replaceable``, and in no others.
+public protocol KeyReplacer: Sendable {
+  /// Destroys the pair under the name, if there is one, and generates a new one. After a failure the slot may be empty;
+  /// the next call empties it and begins again, so repeating is safe.
+  ///
+  /// - Returns: The new key. Signing with the old one was refused from the moment that this was begun.
+  /// - Throws: ``CustodyError/Code-swift.struct/notPermitted`` for other keys, and on a cluster of several tokens, as a
+  ///   key that cannot leave one of them would be on that one alone; ``CustodyError/Code-swift.struct/busy`` while the
+  ///   key is being replaced already; what the token refused.
+  func replace(_ key: KeyName) async throws(CustodyError) -> CustodyPublicKey
+
+  /// Destroys the pair under the name; nothing to do where there is none. Throws as ``replace(_:)`` does.
+  func destroy(_ key: KeyName) async throws(CustodyError)
 }
 
 /// Why a custodian did not do what it was asked. Equality is by code.
@@ -135,6 +223,8 @@ public struct CustodyError: Error, Sendable, Equatable, CustomStringConvertible 
     public static let notAuthentic = Code("not_authentic")
     /// A key on the token is another one than it was.
     public static let keyChanged = Code("key_changed")
+    /// The key in this slot was replaced, or is being replaced: it is not the one that the caller expects.
+    public static let keyReplaced = Code("key_replaced")
     /// The token hands out what it unwraps.
     public static let hostileUnwrap = Code("hostile_unwrap")
     /// The module answered with an error that fits no other code.
@@ -156,6 +246,13 @@ public struct CustodyError: Error, Sendable, Equatable, CustomStringConvertible 
     self.message = message
     self.file = file
     self.line = line
+  }
+
+  /// A key that is not the expected one.
+  public init(replaced key: KeyName, file: String = #fileID, line: UInt = #line) {
+    self.init(
+      .keyReplaced, "\(key) is not the key that was expected: it was replaced; read its public key again", file: file,
+      line: line)
   }
 
   /// The code and the message.

@@ -27,14 +27,14 @@ extension KeyManifest {
 
   /// What differs between the declared keys and those that the software uses, sorted by label; empty where they agree.
   /// A declared `-b` key is no difference where its `-a` key is used with the same token and algorithm: it is the next
-  /// one, prepared.
-  public func differences(from used: [KeyName] = KeyName.all) -> [Difference] {
+  /// one, prepared. Nor is an optional key that is not declared.
+  public func differences(from used: [KeyName] = KeyName.all + KeyName.prepared) -> [Difference] {
     let declared = Dictionary(keys.map { ($0.name.label, $0.name) }) { first, _ in first }
     let expected = Dictionary(used.map { ($0.label, $0) }) { first, _ in first }
     return Set(declared.keys).union(expected.keys).sorted().compactMap { label in
       switch (declared[label], expected[label]) {
       case (let key?, let other?): key == other ? nil : .differs(declared: key, used: other)
-      case (nil, let key?): .missing(key)
+      case (nil, let key?): key.isOptional ? nil : .missing(key)
       case (let key?, nil): Self.isNext(key, of: expected) ? nil : .extra(key)
       case (nil, nil): nil
       }

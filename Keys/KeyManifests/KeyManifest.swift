@@ -68,6 +68,7 @@ public enum KeyUse: String, Sendable, CaseIterable {
     case (.log, .ed25519): [.signCheckpoints]
     case (.identity, .ecdsaP256), (.identity, .ecdsaP384), (.identity, .ed25519):
       [.signCertificates, .signTokens, .serveTLS]
+    case (.identity, .rsa2048): [.signTokens]
     case (.data, .aes256Wrap): [.wrapKeys, .unwrapKeys]
     case (.data, .hmacSHA256): [.authenticateRecords]
     default: []

@@ -14,6 +14,8 @@ public struct Principal: Sendable, Equatable {
     case approver
     /// A bank at the other end of a rail; says what became of what it was sent.
     case bank
+    /// A person, or a pipeline, with the one right of an officer to change the registration entries of workloads.
+    case registrar
   }
 
   /// Where a principal stands.

@@ -47,7 +47,7 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
     var principals: [String: Principal] = [:]
     for submission in new {
       switch submission.work {
-      case .event(let change): try record(change, submission, &batch, &result, in: &unit)
+      case .events(let change): try record(change, submission, &batch, &result, in: &unit)
       case .command(let prepared): try decide(prepared, submission, &principals, &batch, &result, in: &unit)
       }
     }
@@ -121,15 +121,15 @@ struct BatchTransaction<Unit: GateUnit>: Sendable {
   // MARK: - T1
 
   private func record(
-    _ change: @Sendable (inout Unit, EventMoment) throws -> EventRecord?, _ submission: Submission<Unit>,
+    _ change: @Sendable (inout Unit, EventMoment) throws -> [EventRecord], _ submission: Submission<Unit>,
     _ batch: inout LeafBatch, _ result: inout BatchResult<Unit>, in unit: inout Unit
   ) throws {
     let answer = submission.answer
     do {
       let moment = EventMoment(time: batch.now, leafIndex: batch.nextIndex)
-      let event = try unit.savepoint { unit in try change(&unit, moment) }
-      let index = try event.map { try batch.append($0, in: &unit) }
-      result.answers.append { answer(.success(.recorded(index))) }
+      for event in try unit.savepoint({ unit in try change(&unit, moment) }) { try batch.append(event, in: &unit) }
+      let indices = moment.leafIndex..<batch.nextIndex
+      result.answers.append { answer(.success(.recorded(indices))) }
     } catch let problem as Problem {
       result.answers.append { answer(.failure(problem)) }
     }

@@ -193,8 +193,17 @@ public actor Gate<Store: UnitStore> {
   public func record(
     _ change: @Sendable @escaping (inout Unit, EventMoment) throws -> EventRecord?
   ) async throws -> UInt64? {
-    guard case .recorded(let index) = try await enqueue(.event(change)) else { return nil }
-    return index
+    try await recordAll { unit, moment in try change(&unit, moment).map { [$0] } ?? [] }.first
+  }
+
+  /// As ``record(_:)``, for several events that share a change: each has a leaf of its own, side by side.
+  /// - Returns: the leaves' indices, in the order of the events.
+  @discardableResult
+  public func recordAll(
+    _ change: @Sendable @escaping (inout Unit, EventMoment) throws -> [EventRecord]
+  ) async throws -> Range<UInt64> {
+    guard case .recorded(let indices) = try await enqueue(.events(change)) else { return 0..<0 }
+    return indices
   }
 
   /// A recorded leaf with its content and the proof that it is under a signed checkpoint; waits for that checkpoint.

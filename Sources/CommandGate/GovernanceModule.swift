@@ -1,5 +1,6 @@
 public import AgentIdentity
 public import Cosign
+import JOSE
 public import Policy
 public import Seal
 public import Wire
@@ -14,7 +15,9 @@ public enum GovernanceCommand: Sendable, Equatable {
   case removeMember(group: String, person: String)
   /// Put a policy in force.
   case publish(PolicyDocument)
-  /// End what a person or a bank may do, for good.
+  /// Let a key change registration entries.
+  case enrolRegistrar(name: String, key: JSONValue)
+  /// End what a person, a bank or a registrar may do, for good.
   case revoke(String)
 
   /// Who is invited.
@@ -41,7 +44,8 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
   /// Makes the module.
   public init(verifier: SealVerifier) { self.verifier = verifier }
 
-  /// Reads `POST /v1/invitations`, `/v1/groups`, `/v1/groups/{id}/remove`, `/v1/people/{id}/revoke` and `/v1/policies`.
+  /// Reads `POST /v1/invitations`, `/v1/groups`, `/v1/groups/{id}/remove`, `/v1/registrars`, `/v1/people/{id}/revoke`
+  /// and `/v1/policies`.
   public func parse(_ signed: SignedCommand) throws(Problem) -> GovernanceCommand {
     let parts = signed.path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
     guard signed.method == "POST", signed.asserted == nil, parts.count >= 3, parts[1] == "v1" else {
@@ -61,6 +65,13 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
         let person = try reader.string("person", maximumBytes: 64)
         try reader.finish()
         return .removeMember(group: parts[3], person: person)
+      case (3, "registrars"):
+        var reader = try ObjectReader(json, "the registrar")
+        let name = try reader.name("name")
+        let key = try reader.value("key")
+        try reader.finish()
+        _ = try Self.registrarKey(key)
+        return .enrolRegistrar(name: name, key: key)
       case (5, "people") where parts[4] == "revoke":
         var reader = try ObjectReader(json, "the revocation")
         _ = try reader.optionalString("reason", maximumBytes: 140)
@@ -121,16 +132,29 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
         throw Problem(409, "policy_version_conflict", "The next version of the policy is \(next); write that number.")
       }
       for id in policy.groups { _ = try group(id, tenant, in: &unit) }
+    case .enrolRegistrar(_, let key): try demandUnknown(try Self.registrarKey(key), in: &unit)
     case .revoke(let id): _ = try revocable(id, tenant, in: &unit)
     }
     return .allow
   }
 
+  private static func registrarKey(_ json: JSONValue) throws(Problem) -> JWK {
+    guard let key = try? JWK(json), let algorithm = key.key.algorithms.first, [.es256, .edDSA].contains(algorithm)
+    else { throw Problem(422, "registrar_key", "'key' must be a public key as a JWK, P-256 or Ed25519.") }
+    return key
+  }
+
+  private func demandUnknown(_ key: JWK, in unit: inout Unit) throws {
+    guard try unit.principal(thumbprint: key.thumbprint) == nil else {
+      throw Problem(409, "key_enrolled", "The key belongs to someone already; make one for the registrar.")
+    }
+  }
+
   private func revocable(_ id: String, _ tenant: String, in unit: inout Unit) throws -> Principal {
     guard let principal = try unit.principal(id: id), principal.tenant == tenant,
-      [.approver, .owner, .bank].contains(principal.kind)
+      [.approver, .owner, .bank, .registrar].contains(principal.kind)
     else {
-      throw Problem(404, "person_not_found", "There is no approver, owner or bank '\(id)' in this tenant.")
+      throw Problem(404, "person_not_found", "There is no approver, owner, bank or registrar '\(id)' in this tenant.")
     }
     guard principal.status != .revoked else {
       throw Problem(409, "person_revoked", "'\(id)' is revoked already.")
@@ -187,6 +211,15 @@ public struct GovernanceModule<Unit: PrincipalStore & CosignStore & PolicyStore>
       }
       try unit.insert(PolicyVersion(tenant: tenant, document: policy, leafIndex: context.leafIndex))
       return ["policy": .string(policy.name), "digest": .string(Base64.URL.encode(policy.digest))]
+    case .enrolRegistrar(let name, let json):
+      let key = try Self.registrarKey(json)
+      // Someone else may have enrolled the key between the two commits.
+      try demandUnknown(key, in: &unit)
+      let registrar = Principal(
+        id: "reg_\(context.id)", kind: .registrar, tenant: tenant, owner: "", thumbprint: key.thumbprint,
+        key: key.bareJSON.canonical(), status: .active, enrolmentIndex: sealed.leafIndex, since: now)
+      try unit.insert(registrar)
+      return ["registrar": .string(registrar.id), "name": .string(name)]
     case .revoke(let id):
       var principal = try revocable(id, tenant, in: &unit)
       principal.status = .revoked

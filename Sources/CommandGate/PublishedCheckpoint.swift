@@ -16,6 +16,9 @@ public final class PublishedCheckpoint: Sendable {
   /// The signed note.
   public var note: String? { state.withLock { $0.note } }
 
+  /// How many leaves it covers.
+  public var size: UInt64 { state.withLock { $0.size } }
+
   func set(_ note: String, size: UInt64) {
     let covered = state.withLock { state in
       (state.note, state.size) = (note, size)

@@ -65,7 +65,7 @@ public struct EventRecord: Sendable {
 public struct EventMoment: Sendable {
   /// The time of its leaf.
   public let time: Timestamp
-  /// The index that its leaf gets.
+  /// The index that its leaf gets; of several events, the first one's.
   public let leafIndex: UInt64
 }
 
@@ -73,8 +73,8 @@ public struct EventMoment: Sendable {
 enum GateAnswer: Sendable {
   /// A command that was carried out.
   case receipt(Receipt)
-  /// The leaf index of an event that is durable; nil where nothing was recorded.
-  case recorded(UInt64?)
+  /// The leaf indices of events that are durable; none where nothing was recorded.
+  case recorded(Range<UInt64>)
 }
 
 /// Gives a submission its answer.
@@ -84,15 +84,15 @@ typealias Answering = @Sendable (Result<GateAnswer, any Error>) -> Void
 struct Submission<Unit>: Sendable {
   enum Work: Sendable {
     case command(PreparedCommand<Unit>)
-    /// Changes state and says what to record; nil where nothing is left to do.
-    case event(@Sendable (inout Unit, EventMoment) throws -> EventRecord?)
+    /// Changes state and says what to record, a leaf for each; none where nothing is left to do.
+    case events(@Sendable (inout Unit, EventMoment) throws -> [EventRecord])
   }
 
   let work: Work
   let answer: Answering
 
   /// Keeps a place in the queue and changes nothing.
-  static var nothing: Submission { Submission(work: .event { _, _ in nil }) { _ in } }
+  static var nothing: Submission { Submission(work: .events { _, _ in [] }) { _ in } }
 }
 
 /// A command between T1 and T2.

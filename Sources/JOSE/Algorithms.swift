@@ -32,6 +32,7 @@ public enum JWSAlgorithm: String, Sendable, Hashable, CaseIterable {
     case .ecdsaP256: self = .es256
     case .ecdsaP384: self = .es384
     case .ed25519: self = .edDSA
+    case .rsa2048: self = .rs256
     case .aes256Wrap, .hmacSHA256: return nil
     }
   }
@@ -42,6 +43,10 @@ extension Set<JWSAlgorithm> {
   public static let proofOfPossession: Set<JWSAlgorithm> = [.es256, .es384, .edDSA]
   /// What credentials and tokens of other issuers may be signed with.
   public static let issuers: Set<JWSAlgorithm> = Set(JWSAlgorithm.allCases)
+  /// What JWT-SVIDs may be signed with (SPIFFE JWT-SVID section 2.1, which has no EdDSA).
+  public static let jwtSVID: Set<JWSAlgorithm> = [
+    .rs256, .rs384, .rs512, .es256, .es384, .es512, .ps256, .ps384, .ps512,
+  ]
 }
 
 /// Limits on what comes from outside.

@@ -36,6 +36,11 @@ public struct VerificationKey: Sendable, Hashable {
     case .ecdsaP256: try self.init(curve: .p256, uncompressed: key.bytes)
     case .ecdsaP384: try self.init(curve: .p384, uncompressed: key.bytes)
     case .ed25519: try self.init(ed25519: key.bytes)
+    case .rsa2048:
+      guard let modulus = key.rsaModulus else {
+        throw JOSEError(.malformedKey, "an RSA key must be an RSAPublicKey in DER with 2048 bits and exponent 65537")
+      }
+      try self.init(rsaModulus: modulus, exponent: CustodyPublicKey.rsaExponent)
     case .aes256Wrap, .hmacSHA256:
       throw JOSEError(.unsupportedKey, "\(key.algorithm.rawValue) keys have no public half; name a signing key")
     }

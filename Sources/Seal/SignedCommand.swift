@@ -226,6 +226,11 @@ public struct EvidenceVerifier: Sendable {
       return Principal(
         id: evidence.principal, kind: .bank, tenant: sponsor.principal.tenant, owner: "",
         thumbprint: key.thumbprint, key: evidence.key, status: .active, enrolmentIndex: evidence.enrolmentIndex)
+    case ("governance", .officer, "/v1/registrars") where evidence.principal == "reg_\(leaf.command)":
+      guard let named = body?["key"], (try? JWK(named))?.thumbprint == key.thumbprint else { break }
+      return Principal(
+        id: evidence.principal, kind: .registrar, tenant: sponsor.principal.tenant, owner: "",
+        thumbprint: key.thumbprint, key: evidence.key, status: .active, enrolmentIndex: evidence.enrolmentIndex)
     default: break
     }
     throw Self.invalid("its signer's key was approved for someone else, or another key was")

@@ -41,11 +41,16 @@ package struct SQLiteUnit {
     _ sql: StaticString, _ arguments: [any SQLValue], _ decode: (SQLRow) throws -> Value
   ) throws -> [Value] {
     var values: [Value] = []
+    try each(sql, arguments) { values.append(try decode($0)) }
+    return values
+  }
+
+  /// Hands out every row of a query, one by one.
+  func each(_ sql: StaticString, _ arguments: [any SQLValue], _ body: (SQLRow) throws -> Void) throws {
     try statements.run(sql, arguments, on: db) { row in
-      values.append(try decode(row))
+      try body(row)
       return true
     }
-    return values
   }
 
   /// Runs a statement that must change exactly one row.

@@ -5,7 +5,7 @@ import GRDB
 /// whose condition is that of `Payment.State.counts`.
 enum Schema {
   /// Written to `PRAGMA user_version`; a database of another version is refused.
-  static let version = 3
+  static let version = 4
 
   static let sql = """
     CREATE TABLE log_entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
@@ -116,5 +116,26 @@ enum Schema {
       leaf_index INTEGER NOT NULL, state TEXT NOT NULL, end_index INTEGER) STRICT, WITHOUT ROWID;
     CREATE INDEX key_task_pending ON key_task (leaf_index) WHERE state = 'pending';
     CREATE TABLE key_manifest (leaf_index INTEGER PRIMARY KEY, document BLOB NOT NULL) STRICT;
+
+    CREATE TABLE entry (
+      sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, fingerprint BLOB UNIQUE, selectors BLOB NOT NULL,
+      document BLOB NOT NULL, leaf_index INTEGER NOT NULL) STRICT;
+    CREATE INDEX entry_present ON entry (leaf_index, id, selectors) WHERE selectors <> x'';
+    CREATE TABLE authority (
+      id TEXT PRIMARY KEY, kind TEXT NOT NULL, slot TEXT NOT NULL, state TEXT NOT NULL, public_key BLOB NOT NULL,
+      chain BLOB NOT NULL, root BLOB NOT NULL, request BLOB NOT NULL, not_before INTEGER NOT NULL,
+      not_after INTEGER NOT NULL, leaf_index INTEGER NOT NULL, change_index INTEGER NOT NULL) STRICT;
+    CREATE INDEX authority_kind ON authority (kind, leaf_index);
+    CREATE TABLE authority_order (
+      leaf_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, action TEXT NOT NULL, pending INTEGER NOT NULL) STRICT;
+    CREATE INDEX authority_order_pending ON authority_order (leaf_index) WHERE pending = 1;
+    CREATE TABLE revocation (
+      kind TEXT NOT NULL, id TEXT NOT NULL, expires INTEGER NOT NULL, leaf_index INTEGER NOT NULL,
+      PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+    CREATE INDEX revocation_expires ON revocation (kind, expires);
+    CREATE TABLE revocation_list (
+      issuer TEXT PRIMARY KEY, list BLOB NOT NULL, next_update INTEGER NOT NULL, leaf_index INTEGER NOT NULL) STRICT;
+    CREATE TABLE federation (
+      trust_domain TEXT PRIMARY KEY, terms BLOB NOT NULL, bundle BLOB NOT NULL, leaf_index INTEGER NOT NULL) STRICT;
     """
 }

@@ -9,9 +9,10 @@ public import Payments
 public import Seal
 import TransparencyLog
 public import Wire
+public import WorkloadService
 
 /// The HTTP surface: the table of routes over a gate and its storage.
-public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & KeyStore {
+public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & KeyStore & WorkloadStore {
   /// Every route.
   public let table: RouteTable
 
@@ -39,6 +40,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     public var custodian: any KeyCustodian
     /// Carries out what is ordered about keys.
     public var keys: KeyService<GateKeyRecorder<Store>>
+    /// Gives workloads their identities.
+    public var workloads: WorkloadService<GateWorkloadRecorder<Store>>
     /// How the tokens do.
     public var tokens: @Sendable () -> [TokenHealth]
     /// What kind of HSM it is; a deviation for development shows here by its loud name.
@@ -53,7 +56,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
       gate: Gate<Store>, store: Store, ledger: LedgerModule<Store.Unit>, payments: PaymentsModule<Store.Unit>,
       validate: @escaping ConsentModule<Store.Unit>.DestinationCheck, genesis: Genesis, publicURL: String,
       tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian,
-      keys: KeyService<GateKeyRecorder<Store>>, tokens: @escaping @Sendable () -> [TokenHealth], hsm: String,
+      keys: KeyService<GateKeyRecorder<Store>>, workloads: WorkloadService<GateWorkloadRecorder<Store>>,
+      tokens: @escaping @Sendable () -> [TokenHealth], hsm: String,
       time: any TimeSource, random: any RandomSource
     ) {
       self.gate = gate
@@ -67,6 +71,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
       self.auditorDigest = auditorDigest
       self.custodian = custodian
       self.keys = keys
+      self.workloads = workloads
       self.tokens = tokens
       self.hsm = hsm
       self.time = time
@@ -91,7 +96,10 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     let log = LogRoutes(gate: parts.gate, store: parts.store, authenticator: authenticator)
     let description = DescriptionHolder()
     let keys = KeyRoutes(gate: parts.gate, keys: parts.keys, authenticator: authenticator)
-    var routes = commands.routes + oauth.routes + log.routes + keys.routes
+    let workloads = WorkloadRoutes(
+      gate: parts.gate, store: parts.store, workloads: parts.workloads, authenticator: authenticator, time: parts.time,
+      issuer: Self.workloadIssuer(parts.publicURL))
+    var routes = commands.routes + oauth.routes + log.routes + keys.routes + workloads.routes
     if let (identity, origin) = console {
       let people = PeopleRoutes(
         gate: parts.gate, store: parts.store, console: identity, origin: origin, authenticator: authenticator,
@@ -109,6 +117,9 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     table = RouteTable(routes)
     description.set(OpenAPI.document(table, url: parts.publicURL))
   }
+
+  /// The `iss` of JWT-SVIDs: another one than that of access tokens, below the same host.
+  public static func workloadIssuer(_ publicURL: String) -> String { publicURL + WorkloadRoutes<Store>.issuerPath }
 
   private static func operation(
     _ parts: Parts, _ authenticator: Authenticator<Store>, _ description: DescriptionHolder

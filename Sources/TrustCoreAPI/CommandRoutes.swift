@@ -88,8 +88,13 @@ struct CommandRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore 
         to: "governance"),
       command(
         "/v1/people/{id}/revoke", "revokePerson",
-        "A security officer ends what an approver, an owner or a bank may do, for good.", "PersonRevocation",
+        "A security officer ends what an approver, an owner, a bank or a registrar may do, for good.",
+        "PersonRevocation",
         to: "governance"),
+      command(
+        "/v1/registrars", "enrolRegistrar",
+        "A security officer lets a key change registration entries, and nothing else.", "Registrar", to: "governance",
+        success: 201),
       command(
         "/v1/policies", "publishPolicy", "A security officer puts a policy in force.", "PolicyPublication",
         to: "governance", success: 201),

@@ -45,7 +45,7 @@ struct OAuthRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
       "token_endpoint_auth_methods_supported": ["private_key_jwt"],
       "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
       "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-      "scopes_supported": ["agent", "owner", "officer", "bank"],
+      "scopes_supported": ["agent", "owner", "officer", "bank", "registrar"],
     ]
   }
 

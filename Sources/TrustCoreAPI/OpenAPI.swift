@@ -48,6 +48,7 @@ enum OpenAPI {
     switch parts.first {
     case "v1" where parts.count > 1: return String(parts[1])
     case "oauth", ".well-known": return "oauth"
+    case "workload": return "workload"
     case "log": return "log"
     case "console": return "console"
     default: return "operation"
@@ -131,6 +132,7 @@ enum OpenAPI {
       case .json(let name): ["application/json": ["schema": reference(name)]]
       case .text: ["text/plain": ["schema": ["type": "string"]]]
       case .bytes: ["application/octet-stream": ["schema": [:]]]
+      case .media(let type): JSONObject(type, ["schema": [:]])
       case .page(let type): JSONObject(type, ["schema": ["type": "string"]])
       }
     responses[String(route.success)] = ["description": "Success.", "content": .object(content)]

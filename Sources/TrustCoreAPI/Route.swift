@@ -101,6 +101,8 @@ public struct Route: Sendable {
     case text
     /// Bytes.
     case bytes
+    /// Bytes of a media type.
+    case media(String)
     /// A page for people, or a part of one, of a media type; refusals are pages too.
     case page(String)
   }

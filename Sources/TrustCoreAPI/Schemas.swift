@@ -49,7 +49,7 @@ enum Schemas {
       "proof": ["type": "string", "description": "C2SP tlog-proof, with its signed checkpoint."],
     ], closed: true)
 
-  static let all: [(String, JSONValue)] = requests + answers + people + money + keys
+  static let all: [(String, JSONValue)] = requests + answers + people + money + keys + workloads
 
   private static let requests: [(String, JSONValue)] = [
     (

@@ -6,7 +6,7 @@ import SwiftASN1
 import Wire
 import X509
 
-/// Makes the certificates of a deployment; every signature comes from the HSM.
+/// Makes the certificates of the deployment's own servers; every signature comes from the HSM.
 struct CertificateAuthority: Sendable {
   let custodian: any KeyCustodian
   let time: any TimeSource
@@ -14,38 +14,13 @@ struct CertificateAuthority: Sendable {
 
   private static let day: TimeInterval = 86_400
 
-  /// The self-signed root (P-384), for ten years.
-  func root(commonName: String) throws -> Certificate {
-    let key = try HSMCertificateKey(.rootCA, custodian)
-    let name = try DistinguishedName { CommonName(commonName + " root") }
-    return try certificate(
-      name, key.publicKey, issuer: name, signedBy: key, days: 3650,
-      extensions: Certificate.Extensions {
-        Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 1))
-        Critical(KeyUsage(keyCertSign: true, cRLSign: true))
-        SubjectKeyIdentifier(hash: key.publicKey)
-      })
-  }
-
-  /// The issuing certificate (P-256), signed by the root, for two years.
-  func issuing(commonName: String, root: Certificate) throws -> Certificate {
-    let key = try HSMCertificateKey(.x509IssuingA, custodian)
-    let rootKey = try HSMCertificateKey(.rootCA, custodian)
-    return try certificate(
-      try DistinguishedName { CommonName(commonName + " issuing a") }, key.publicKey, issuer: root.subject,
-      signedBy: rootKey, days: 730,
-      extensions: Certificate.Extensions {
-        Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
-        Critical(KeyUsage(digitalSignature: true, keyCertSign: true, cRLSign: true))
-        SubjectKeyIdentifier(hash: key.publicKey)
-        AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: rootKey.publicKey).keyIdentifier)
-      })
-  }
-
   /// The API server's certificate for loopback names, for 90 days.
-  func server(issuing: Certificate) throws -> Certificate {
+  /// - Parameters:
+  ///   - issuing: the issuing authority's certificate.
+  ///   - name: its key.
+  func server(issuing: Certificate, key name: KeyName) throws -> Certificate {
     let key = try HSMCertificateKey(.apiTLSA, custodian)
-    let issuer = try HSMCertificateKey(.x509IssuingA, custodian)
+    let issuer = try HSMCertificateKey(name, custodian)
     return try certificate(
       try DistinguishedName { CommonName("localhost") }, key.publicKey, issuer: issuing.subject, signedBy: issuer,
       days: 90,
@@ -59,7 +34,8 @@ struct CertificateAuthority: Sendable {
           .ipAddress(ASN1OctetString(contentBytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
         ])
         SubjectKeyIdentifier(hash: key.publicKey)
-        AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: issuer.publicKey).keyIdentifier)
+        // The issuer's own: there is more than one way to make one.
+        AuthorityKeyIdentifier(keyIdentifier: try issuing.extensions.subjectKeyIdentifier?.keyIdentifier)
       })
   }
 

@@ -26,6 +26,10 @@ import TransparencyLog
 import TrustCoreAPI
 public import UnixSignals
 import Wire
+import WorkloadAPI
+import WorkloadAttestation
+import WorkloadIdentity
+import WorkloadService
 import X509
 
 /// The appliance: HSM, storage, gate and server, opened in order and closed in the reverse one.
@@ -63,6 +67,7 @@ public final class Daemon: Sendable {
   private let gate: Gate<SQLiteStore>
   private let ledger: LedgerModule<SQLiteUnit>
   private let keys: KeyService<GateKeyRecorder<SQLiteStore>>
+  private let workloads: WorkloadService<GateWorkloadRecorder<SQLiteStore>>
   private let services: [any Service]
   private let logger: Logger
   private let address: String
@@ -73,6 +78,7 @@ public final class Daemon: Sendable {
     try hardenProcess()
     // A PKCS#11 module may write to a server of its own that is gone.
     signal(SIGPIPE, SIG_IGN)
+    raiseDescriptorLimit()
     // Files are nobody else's unless their mode says so.
     umask(0o077)
     let (time, random) = (SystemClock(), SystemRandom())
@@ -121,6 +127,8 @@ public final class Daemon: Sendable {
       ConsentModule<SQLiteUnit>(
         verifier: verifier(ConsentModule<SQLiteUnit>.audience), validate: RailDestination.validate),
       KeyModule<SQLiteUnit>(verifier: verifier(KeyModule<SQLiteUnit>.audience)),
+      WorkloadModule<SQLiteUnit>(
+        verifier: verifier(WorkloadModule<SQLiteUnit>.audience), trustDomain: try TrustDomain(genesis.trustDomain)),
     ]
     var gateConfiguration = Gate<SQLiteStore>.Configuration(environment: genesis.environment)
     gateConfiguration.onStep = configuration.onStep
@@ -140,13 +148,25 @@ public final class Daemon: Sendable {
     let port = try Self.port(configuration.port, state)
     let publicURL = "https://localhost:\(port)"
     address = "127.0.0.1:\(port)"
+    workloads = try Self.workloads(
+      state, hsm, custodian, genesis, publicURL, GateWorkloadRecorder(gate: gate, store: store), time, random)
+    try await workloads.open()
+    try state.makeRun()
+    let workloadAPI = try WorkloadAPIServer(path: state.workloadSocket, logger: logger) { [workloads] in
+      workloads.connect($0)
+    }
+    let endpoints = BundleEndpointClient()
+    let federation = FederationRefresher(workloads, random: random) { terms, bundle, now in
+      try await endpoints.fetch(terms, endpoint: bundle, now: now)
+    }
     let accessTokens = try JWSSigner(custodian: custodian, key: .oauthA, keyID: KeyName.oauthA.label)
     let api = API(
       API.Parts(
         gate: gate, store: store, ledger: ledger, payments: payments, validate: RailDestination.validate,
         genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
         auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
-        custodian: custodian, keys: keys, tokens: { [custodian] in custodian.health() }, hsm: "developmentHSM",
+        custodian: custodian, keys: keys, workloads: workloads, tokens: { [custodian] in custodian.health() },
+        hsm: "developmentHSM",
         time: time, random: random))
     let tls = try Self.tls(state, custodian, server)
     let ready = try Self.ready(state, hsm, genesis, publicURL)
@@ -176,6 +196,8 @@ public final class Daemon: Sendable {
       Sweeper(gate: gate, store: store, ledger: ledger, payments: payments, time: time, logger: logger),
       KeyKeeper(keys: keys, custodian: custodian, logger: logger),
       StartProbe(hsm: hsm, state: state, logger: logger),
+      WorkloadKeeper(workloads: workloads, federation: federation, time: time, logger: logger),
+      workloadAPI,
       application,
     ]
   }
@@ -243,6 +265,23 @@ public final class Daemon: Sendable {
 
   // MARK: - Parts
 
+  private static func workloads(
+    _ state: StateDirectory, _ hsm: DevelopmentHSM, _ custodian: PKCS11Custodian, _ genesis: Genesis, _ url: String,
+    _ recorder: GateWorkloadRecorder<SQLiteStore>, _ time: any TimeSource, _ random: any RandomSource
+  ) throws -> WorkloadService<GateWorkloadRecorder<SQLiteStore>> {
+    let domain = try TrustDomain(genesis.trustDomain)
+    let profile = try CertificateAuthorityProfile(trustDomain: domain, name: DevelopmentDeployment.authorityName)
+    let root = try PEMDocument(pemString: try state.text(state.rootCertificate)).derBytes
+    let issuer = API<SQLiteStore>.workloadIssuer(url)
+    return WorkloadService(
+      WorkloadService.Parts(
+        trustDomain: domain, node: try DevelopmentDeployment.node(domain), issuer: issuer, reservedAudience: url,
+        // Verifiers would have to reach the address, and a development deployment's is loopback.
+        crlURL: nil, custodian: custodian, profile: profile,
+        root: DevelopmentRoot(hsm: hsm, profile: profile, certificate: root, random: random),
+        attestor: try ProcessAttestor(), recorder: recorder, time: time, random: random))
+  }
+
   /// The manifest in force must declare the keys that this version uses.
   private static func checkManifest(_ store: SQLiteStore) async throws {
     guard let row = try await store.read({ unit in try unit.keyManifest() }) else {
@@ -286,15 +325,23 @@ public final class Daemon: Sendable {
   ) async throws -> Certificate {
     let present = try Certificate(pemEncoded: try state.text(state.serverCertificate))
     let renewal = Date(timeIntervalSince1970: TimeInterval(time.now().adding(seconds: 30 * 86_400).seconds))
-    guard present.notValidAfter < renewal, let head = try await store.read({ unit in try unit.head() }),
-      await !signer.check(head).isReadOnly
-    else { return present }
-    let issuing = try Certificate(pemEncoded: try state.text(state.issuingCertificate))
-    let server = try CertificateAuthority(custodian: custodian, time: time, random: random).server(issuing: issuing)
+    let (head, active) = try await store.read { unit in
+      (try unit.head(), try unit.authorities(.x509).last { $0.state == .active })
+    }
+    guard let active, let chain = active.chain.first, let head, await !signer.check(head).isReadOnly else {
+      return present
+    }
+    let issuing = try Certificate(derEncoded: chain)
+    // Another authority may have taken over since.
+    let isIssuer = try Certificate(pemEncoded: try state.text(state.issuingCertificate)) == issuing
+    guard present.notValidAfter < renewal || !isIssuer else { return present }
+    let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
+      .server(issuing: issuing, key: active.slot.key(of: .x509))
     try await store.append(
       EventRecord(
         kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try server.fingerprint))]),
       at: time.now(), random: random)
+    try state.write(try issuing.pem, to: state.issuingCertificate)
     try state.write(try server.pem, to: state.serverCertificate)
     return server
   }
@@ -321,7 +368,8 @@ public final class Daemon: Sendable {
         "pkcs11_module": hsm.provider, "pkcs11_config": hsm.configurationFile, "genesis": state.genesis,
         "database": state.database, "registration_token_file": state.registrationToken,
         "auditor_token_file": state.auditorToken, "owner_id": id(.owner), "owner_key_file": state.owner,
-        "hsm_profile": state.hsmProfile, "officer_id": id(.officer), "officer_key_file": state.officer,
+        "workload_socket": state.workloadSocket, "hsm_profile": state.hsmProfile, "officer_id": id(.officer),
+        "officer_key_file": state.officer,
         "console": genesis.console.map { "https://\($0.host):\(url.split(separator: ":").last ?? "")/console" } ?? "",
       ],
       logKeys: genesis.logKeys.map(\.vkey),
@@ -341,6 +389,15 @@ struct GateService: Service {
       Task { await gate.stop() }
     }
   }
+}
+
+/// Takes all descriptors that the process may have: each workload's connection needs two.
+private func raiseDescriptorLimit() {
+  var files = rlimit()
+  let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  guard unsafe getrlimit(resource, &files) == 0 else { return }
+  files.rlim_cur = files.rlim_max
+  unsafe setrlimit(resource, &files)
 }
 
 /// Asks the kernel for a free loopback port.

@@ -13,7 +13,11 @@ import SecretMemory
 import StorageSQLite
 import TransparencyLog
 import TrustCoreAPI
+import SwiftASN1
+import Glibc
 import Wire
+import WorkloadIdentity
+import WorkloadService
 import X509
 
 /// Makes a deployment for development: an unattended root ceremony on SoftHSM tokens of its own, and a first roster
@@ -37,10 +41,24 @@ struct DevelopmentDeployment {
     defer { custodian.close() }
 
     let trustDomain = "tc-" + Hex.encode(random.bytes(6)) + ".dev.invalid"
-    let authority = CertificateAuthority(custodian: custodian, time: time, random: random)
-    let root = try authority.root(commonName: trustDomain)
-    let issuing = try authority.issuing(commonName: trustDomain, root: root)
-    let server = try authority.server(issuing: issuing)
+    let domain = try TrustDomain(trustDomain)
+    let profile = try CertificateAuthorityProfile(trustDomain: domain, name: Self.authorityName)
+    let now = time.now()
+    let rootKey = try X509SigningKey(.rootCA, custodian)
+    let rootDER = try await profile.root(
+      key: rootKey, validity: .init(notBefore: now.adding(seconds: -60), notAfter: now.adding(seconds: 3650 * 86_400)),
+      random: random)
+    let authorities = try await firstAuthorities(custodian) { publicKey, lifetime in
+      try await DevelopmentRoot.issuing(
+        publicKey, try X509Signer(certificate: rootDER, key: rootKey), profile, now: now, lifetime: lifetime,
+        random: random)
+    } root: {
+      rootDER
+    }
+    let root = try Certificate(derEncoded: rootDER)
+    let issuing = try Certificate(derEncoded: authorities[0].chain[0])
+    let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
+      .server(issuing: issuing, key: .x509IssuingA)
     try state.write(try root.pem, to: state.rootCertificate)
     try state.write(try issuing.pem, to: state.issuingCertificate)
     try state.write(try server.pem, to: state.serverCertificate)
@@ -90,16 +108,67 @@ struct DevelopmentDeployment {
         kind: "key-manifest.first", content: ["manifest": .string(String(decoding: manifest, as: UTF8.self))]))
     // The genesis is leaf 0, so the last event's index is their number.
     let manifestRow = KeyManifestRow(leafIndex: UInt64(events.count), document: manifest)
+    let transitions =
+      authorities.map { WorkloadTransition.prepared($0, order: nil, takesOver: true) } + [try firstEntry(domain)]
+    let first = UInt64(events.count) + 1
+    events += transitions.map { EventRecord(kind: $0.event.kind, content: $0.event.content) }
     let store = try SQLiteStore(path: state.database)
     try await store.openLog(genesis: encoded, events: events, at: time.now(), random: random) { unit in
       try unit.insert(officer)
       try unit.insert(owner)
       try unit.insert(Invitation(digest: registration, owner: owner.id, tenant: tenant))
       try unit.insert(manifestRow)
+      for (index, transition) in transitions.enumerated() {
+        let event = transition.event
+        try WorkloadTransition(event.kind, .object(event.content), leafIndex: first + UInt64(index))
+          .apply(leafIndex: first + UInt64(index), trustDomain: domain, in: &unit)
+      }
     }
     try store.close()
     try state.finishMaking()
   }
+
+  /// What the common names of its authorities begin with.
+  static let authorityName = "TrustCore development"
+
+  /// The first authority of each kind, in slot A; X.509 first. Without RSA there is none that signs with RS256.
+  private func firstAuthorities(
+    _ custodian: PKCS11Custodian, issue: (CustodyPublicKey, Int64) async throws -> [UInt8], root: () -> [UInt8]
+  ) async throws -> [AuthorityRow] {
+    var rows: [AuthorityRow] = []
+    let now = time.now()
+    for kind in AuthorityKind.allCases {
+      let name = AuthoritySlot.a.key(of: kind)
+      guard let publicKey = try? custodian.publicKey(name) else {
+        guard name.isOptional else { throw StartError("\(name) is missing: make the deployment again") }
+        continue
+      }
+      let lifetime = kind.lifetime
+      rows.append(
+        AuthorityRow(
+          id: "aut_" + Base64.URL.encode(random.bytes(16)), kind: kind, slot: .a, state: .prepared,
+          publicKey: publicKey.bytes, chain: kind == .x509 ? [try await issue(publicKey, lifetime)] : [],
+          root: kind == .x509 ? root() : [], request: [], notBefore: now,
+          notAfter: now.adding(seconds: lifetime), leafIndex: 0, changeIndex: 0))
+    }
+    return rows
+  }
+
+  /// An identity for whoever started the daemon.
+  private func firstEntry(_ domain: TrustDomain) throws -> WorkloadTransition {
+    let user = unsafe getpwuid(getuid()).flatMap { unsafe String(validatingCString: $0.pointee.pw_name) } ?? ""
+    let named = try? SPIFFEID(domain, path: "/dev/" + user)
+    let id = try named ?? SPIFFEID(domain, path: "/dev/uid-\(getuid())")
+    return .registered(
+      EntryID(random: random),
+      [
+        "spiffe_id": .string(id.description), "parent_id": .string(try Self.node(domain).description),
+        "selectors": [.string("unix:uid:\(getuid())")], "issues": ["x509", "jwt", "own_key"],
+      ])
+  }
+
+  /// This machine's identity, below which entries stand.
+  static func node(_ domain: TrustDomain) throws -> SPIFFEID { try SPIFFEID(domain, path: "/trustcore/node") }
 
   /// Makes a principal of the first roster, whose private key goes into a file for whoever plays that part.
   private func person(_ kind: Principal.Kind, tenant: String, file: String) throws -> Principal {

@@ -25,6 +25,9 @@ struct StateDirectory: Sendable {
   var rootCertificate: String { path + "/root-ca.pem" }
   var issuingCertificate: String { path + "/issuing-ca.pem" }
   var serverCertificate: String { path + "/api.pem" }
+  /// Anyone may enter it: a stranger is to be told by the Workload API that it has no identity.
+  var run: String { path + "/run" }
+  var workloadSocket: String { run + "/workload.sock" }
   var ready: String { path + "/ready.json" }
   var port: String { path + "/port" }
   var registrationToken: String { path + "/registration.token" }
@@ -101,6 +104,12 @@ struct StateDirectory: Sendable {
   /// A text file's content without its newline.
   func text(_ file: String) throws -> String {
     String(decoding: try read(file), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// Makes the folder of the sockets.
+  func makeRun() throws {
+    let made = unsafe mkdir(run, 0o755) == 0 || errno == EEXIST
+    guard made, unsafe chmod(run, 0o755) == 0 else { throw StartError("\(run) cannot be made: \(Self.reason)") }
   }
 
   func removeReady() { unsafe unlink(ready) }

@@ -7,6 +7,7 @@ struct Trustcore: AsyncParsableCommand {
     discussion: "Example: trustcore status --state .trustcore",
     subcommands: [
       StatusCommand.self, KeyCommands.self, HSMCommands.self, LogCommands.self, ApprovalCommands.self,
+      EntryCommands.self, AuthorityCommands.self, FederationCommands.self, RegistrarCommands.self, SVIDCommands.self,
     ])
 }
 

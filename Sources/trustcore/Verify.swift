@@ -39,7 +39,11 @@ extension AuditReport {
       ("denied commands", "denied", UInt64(denied)),
       ("failed or expired commands", "failed", UInt64(failed)), ("commands in flight", "in_flight", UInt64(inFlight)),
       ("chains of evidence", "evidence_chains", UInt64(evidenceChains)), ("receipts", "receipts", UInt64(receipts)),
-      ("events", "events", UInt64(events)), ("principals", "principals", UInt64(principals)),
+      ("events", "events", UInt64(events)),
+      (
+        "principals; for workloads " + workloads.map { "\($0.count) \($0.name)" }.joined(separator: ", "),
+        "principals", UInt64(principals)
+      ),
       ("accounts", "accounts", UInt64(accounts)), ("holds", "holds", UInt64(holds)),
       ("credentials", "credentials", UInt64(credentials)), ("consents", "consents", UInt64(consents)),
       ("payments", "payments", UInt64(payments)), ("approvals and declines", "approvals", UInt64(approvals)),
@@ -47,6 +51,10 @@ extension AuditReport {
       ("keys", "keys", UInt64(keys)), ("data keys", "data_keys", UInt64(dataKeys)),
       ("posted entries", "postings", UInt64(postings)),
     ]
+  }
+
+  private var workloads: [(name: String, count: Int)] {
+    [("entries", entries), ("authorities", authorities), ("federations", federations)]
   }
 
   var text: String {
@@ -77,6 +85,7 @@ extension AuditReport {
   var json: JSONObject {
     var object: JSONObject = ["sound": .bool(isSound), "finding_count": .integer(Int64(findingCount))]
     for item in counts { object[item.name] = .integer(Int64(item.count)) }
+    for item in workloads { object[item.name] = .integer(Int64(item.count)) }
     if !chain.isEmpty {
       object["chain"] = .array(
         chain.map { link in

@@ -21,7 +21,10 @@ struct ArrowsTests {
   static let rows: [Row] = {
     let judged: Set = ["Wire", "KeyHierarchy", "JOSE", "TransparencyLog", "AgentIdentity"]
     let carried = judged.union(["Seal", "Cosign"])
-    let domains = carried.union(["CommandGate", "Policy", "Ledger", "Consent", "Rails", "Payments", "KeyService"])
+    let domains = carried.union([
+      "CommandGate", "Policy", "Ledger", "Consent", "Rails", "Payments", "KeyService", "WorkloadIdentity",
+      "WorkloadService",
+    ])
     return [
       Row("Wire"), Row("CP11Kit"), Row("CSecureMemory"),
       Row("SecretMemory", ["CSecureMemory"]),
@@ -47,6 +50,14 @@ struct ArrowsTests {
       Row("KeyService", carried.union(["KeyManifests", "Envelope", "SecretMemory"])),
       // The one command that touches consent, ledger and rail together, and the policy that it is decided by.
       Row("Payments", carried.union(["Policy", "Ledger", "Consent", "Rails"])),
+      Row("WorkloadIdentity", ["Wire", "JOSE", "KeyHierarchy", "SecretMemory"]),
+      // What a process is, and what it is served, knows nothing of gRPC; the daemon composes them.
+      Row("WorkloadAttestation", ["Wire", "WorkloadIdentity"]),
+      Row(
+        "WorkloadService", carried.union(["SecretMemory", "WorkloadIdentity", "WorkloadAttestation"])),
+      Row("WorkloadProtocol"),
+      Row(
+        "WorkloadAPI", ["Wire", "SecretMemory", "WorkloadIdentity", "WorkloadAttestation", "WorkloadProtocol"]),
       Row("StorageSQLite", domains),
       Row("WebConsole", ["Wire"]),
       Row("TrustCoreAPI", domains.union(["WebConsole", "KeyManifests", "Envelope"])),
@@ -54,18 +65,20 @@ struct ArrowsTests {
         "TrustCoreDaemon",
         domains.union([
           "StorageSQLite", "TrustCoreAPI", "HSMCustody", "HSMProbe", "PKCS11", "SecretMemory", "KeyManifests",
-          "Envelope",
+          "Envelope", "WorkloadAttestation", "WorkloadAPI",
         ])),
       Row("trustcored", ["TrustCoreDaemon", "SecretMemory", "Wire"]),
       // `log verify` reads a database offline, hence the storage and what judges a leaf; never gate or daemon.
       // `approvals show` renders what approvers read from the record itself, apart from the daemon.
       // A token is looked at and probed without the daemon, hence PKCS#11 and the probe.
-      Row("OperatorClient", ["TrustCoreAPI", "JOSE", "AgentIdentity", "Envelope", "SecretMemory", "Wire"]),
+      Row(
+        "OperatorClient",
+        ["TrustCoreAPI", "JOSE", "AgentIdentity", "Envelope", "SecretMemory", "WorkloadIdentity", "Wire"]),
       Row(
         "trustcore",
         [
           "TrustCoreAPI", "StorageSQLite", "Payments", "Ledger", "Seal", "TransparencyLog", "Wire", "OperatorClient",
-          "HSMCustody", "HSMProbe", "PKCS11", "KeyHierarchy", "SecretMemory",
+          "HSMCustody", "HSMProbe", "PKCS11", "KeyHierarchy", "SecretMemory", "WorkloadIdentity", "WorkloadAPI",
         ]),
     ]
   }()

@@ -7,7 +7,7 @@ import Wire
 struct Benchmarks: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures a release build.",
-    subcommands: [Measure.self, WriteNACHA.self, ReadNACHA.self, StreamEnvelope.self],
+    subcommands: [Measure.self, WriteNACHA.self, ReadNACHA.self, StreamEnvelope.self, ServeWorkloads.self],
     defaultSubcommand: Measure.self)
 }
 
@@ -18,13 +18,15 @@ struct Measure: AsyncParsableCommand {
 
   /// What can be measured by itself.
   enum Part: String, CaseIterable, ExpressibleByArgument {
-    case pkcs11, keys, envelope, verification, webauthn, nacha, storage, recovery, commands
+    case pkcs11, keys, envelope, verification, webauthn, nacha, storage, recovery, commands, workloads
   }
 
   @Option(help: "The trustcored to measure.") var trustcored: String
   @Option(help: "Where the rows go as JSON.") var output: String
   @Option(help: "Measure this part alone; may be repeated.") var only: [Part] = []
   @Option(help: "How long each load runs.") var seconds = 6.0
+  @Option(help: "Of the workloads, measure this alone; may be repeated.") var workloads: [Workloads.Topic] = []
+  @Option(help: "How much of the workloads' measurements to do; less than 1 tries them out.") var scale = 1.0
 
   func run() async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("trustcore-bench-\(UUID().uuidString)")
@@ -55,6 +57,11 @@ struct Measure: AsyncParsableCommand {
       case .storage: rows += try await LogStorage.measure(folder: state)
       case .recovery: rows += try await Recovery.measure(trustcored: trustcored, state: state)
       case .commands: rows += try await SealedCommands.measure(trustcored: trustcored, state: state, seconds: seconds)
+      case .workloads:
+        let measurements = Workloads(folder: state, seconds: seconds, scale: scale)
+        for topic in Workloads.Topic.allCases where workloads.isEmpty || workloads.contains(topic) {
+          rows += try await measurements.measure(topic)
+        }
       }
     }
     print(Table.render(rows))

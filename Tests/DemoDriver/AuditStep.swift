@@ -4,18 +4,18 @@ import TransparencyLog
 import TrustCoreAPI
 import Wire
 
-/// Step 10: the record is proven offline; a flipped byte and a rolled-back database are found.
+/// Step 11: the record is proven offline; a flipped byte and a rolled-back database are found.
 enum AuditStep {
   static func run(_ stage: Stage) async {
     let say = stage.narrator
-    say.heading("10  The record holds, or says where it does not")
+    say.heading("11  The record holds, or says where it does not")
 
     let older = DatabaseFiles(path: stage.scratch + "/older.sqlite")
     let newest = DatabaseFiles(path: stage.scratch + "/newest.sqlite")
     var marked: (leaf: [UInt8], index: UInt64, body: [UInt8])?
 
     await stage.item(
-      "10.1", "trustcore log verify proves the record",
+      "11.1", "trustcore log verify proves the record",
       "Offline, from genesis.json alone: every leaf, receipt, chain of evidence and balance is derived again."
     ) {
       // A command whose bytes the next lines look for.
@@ -44,7 +44,7 @@ enum AuditStep {
     }
 
     await stage.item(
-      "10.2", "the payment of step 7, link by link",
+      "11.2", "the payment of step 7, link by link",
       "The same program follows one receipt offline: agent key, consent, policy, approval, seal, posting, bank file."
     ) {
       let audit = try Self.audit(stage, older, receipt: try stage.named("held payment"))
@@ -63,9 +63,9 @@ enum AuditStep {
     }
 
     for (number, what, story) in [
-      ("10.3", "a leaf", "One bit of the newest transfer's leaf, in a copy of the database."),
-      ("10.4", "a request", "One bit of the amount in the request that was kept as evidence: 23.00 becomes 33.00."),
-      ("10.5", "an approval", "One bit of what Ada's hardware key signed in step 7."),
+      ("11.3", "a leaf", "One bit of the newest transfer's leaf, in a copy of the database."),
+      ("11.4", "a request", "One bit of the amount in the request that was kept as evidence: 23.00 becomes 33.00."),
+      ("11.5", "an approval", "One bit of what Ada's hardware key signed in step 7."),
     ] {
       await stage.item(number, "one flipped byte in \(what) is found", story) {
         guard let marked else { throw NotReached(missing: "the marked transfer") }
@@ -102,8 +102,8 @@ enum AuditStep {
     }
 
     await stage.item(
-      "10.6", "an older database is put back",
-      "After more commands, the copy of 10.1 is restored: it forgets what was signed since. The signer's own file does not."
+      "11.6", "an older database is put back",
+      "After more commands, the copy of 11.1 is restored: it forgets what was signed since. The signer's own file does not."
     ) {
       try await stage.start()
       let body = try stage.transfer(100)
@@ -129,14 +129,14 @@ enum AuditStep {
     }
 
     await stage.refusal(
-      "10.7", "command on the older database", "Nothing is recorded on a history that is shorter than the signed one.",
+      "11.7", "command on the older database", "Nothing is recorded on a history that is shorter than the signed one.",
       503, "log_read_only"
     ) {
       try await stage.party("P-256").submit(try stage.client, "/v1/ledger/transfers", try stage.transfer(100))
     }
 
     await stage.item(
-      "10.8", "the newest database goes on", "With what the signer knows of, commands are taken again."
+      "11.8", "the newest database goes on", "With what the signer knows of, commands are taken again."
     ) {
       try await stage.stop()
       try database(stage).replace(with: newest)

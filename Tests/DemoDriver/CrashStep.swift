@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 import Wire
 
-/// Step 11: the daemon is killed in the middle of a burst.
+/// Step 12: the daemon is killed in the middle of a burst.
 enum CrashStep {
   /// A command of the burst, and the answer if one came.
   private struct Order: Sendable {
@@ -33,12 +33,12 @@ enum CrashStep {
 
   static func run(_ stage: Stage) async {
     let say = stage.narrator
-    say.heading("11  Killed in the middle of a burst")
+    say.heading("12  Killed in the middle of a burst")
     var orders: [Order] = []
     var before = 0
 
     await stage.item(
-      "11.1", "kill -9 while \(workers) tasks send transfers",
+      "12.1", "kill -9 while \(workers) tasks send transfers",
       "Some are answered, some are in flight; the process gets no chance to finish anything."
     ) {
       before = try await stage.account("operating account").balance
@@ -51,7 +51,7 @@ enum CrashStep {
     }
 
     await stage.item(
-      "11.2", "every acknowledged command is there once",
+      "12.2", "every acknowledged command is there once",
       "Each order of the burst is sent again under its Idempotency-Key, answered or not: none is lost, none posts twice."
     ) {
       guard !orders.isEmpty else { throw NotReached(missing: "the burst") }
@@ -86,7 +86,7 @@ enum CrashStep {
     }
 
     await stage.item(
-      "11.3", "the record is still sound",
+      "12.3", "the record is still sound",
       "The whole log once more, offline: every authorised leaf has exactly one outcome."
     ) {
       try await stage.stop()

@@ -25,7 +25,7 @@ struct DemoDriver: AsyncParsableCommand {
 
   private static let all: [@Sendable (Stage) async -> Void] = [
     StartStep.run, EnrolmentStep.run, MoneyStep.run, RefusalStep.run, PeopleStep.run, ConsentStep.run,
-    ApprovalStep.run, PaymentRefusalStep.run, KeyStep.run, AuditStep.run, CrashStep.run,
+    ApprovalStep.run, PaymentRefusalStep.run, KeyStep.run, WorkloadStep.run, AuditStep.run, CrashStep.run,
   ]
 
   func validate() throws {

@@ -16,6 +16,7 @@ extension EndToEndTests {
       "credential_purpose", "webauthn_challenge", "approval_repeated", "approval_expired",
       "approval_consent_changed", "approval_policy_changed", "policy_denied", "officer_required",
       "context_mismatch", "not_authentic", "key_use_not_permitted", "key_destroyed", "log_read_only",
+      "identity_not_yours", "audience_reserved", "entries_right_required",
     ]
 
     @Test func everyLineOfTheSummaryIsAsItShouldBe() async throws {
@@ -26,8 +27,8 @@ extension EndToEndTests {
       #expect(status == 0, "\(output.suffix(4000))")
       let summary = try #require(output.components(separatedBy: "\nSummary\n").last, "\(output.suffix(4000))")
       let lines = summary.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
-      let rows = lines.filter { $0.wholeMatch(of: /([1-9]|10|11)\.[0-9]+ .*/) != nil }
-      for step in 1...11 {
+      let rows = lines.filter { $0.wholeMatch(of: /([1-9]|10|11|12)\.[0-9]+ .*/) != nil }
+      for step in 1...12 {
         #expect(rows.contains { $0.hasPrefix("\(step).") }, "no line for step \(step):\n\(summary)")
       }
       #expect(!summary.contains("FAILED"), "\(summary)")

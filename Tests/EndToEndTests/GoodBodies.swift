@@ -3,6 +3,7 @@ import DemoClient
 import JOSE
 import KeyManifests
 import Testing
+import TrustCoreAPI
 import Wire
 
 /// A body that an operation takes, where it goes and who may send it there.
@@ -57,7 +58,7 @@ struct GoodBody: Sendable {
   /// A good body of each operation that takes JSON, by the operation's id.
   static func all(_ fixture: Fixture) async throws -> [String: GoodBody] {
     try await money(fixture).merging(try await payments(fixture)) { $1 }.merging(try await people(fixture)) { $1 }
-      .merging(keys(fixture)) { $1 }
+      .merging(keys(fixture)) { $1 }.merging(workloads(fixture)) { $1 }
   }
 
   private static func money(_ fixture: Fixture) async throws -> [String: GoodBody] {
@@ -177,6 +178,37 @@ struct GoodBody: Sendable {
       "publishKeyManifest": .init("/v1/key-manifests", ["manifest": .string(manifest)], officer),
       "makeDataKey": .init(key + "/data-keys", vault.request(), owner),
       "openDataKey": .init("/v1/data-keys/\(vault.dataKey)/open", vault.request(), owner),
+    ]
+  }
+
+  private static func workloads(_ fixture: Fixture) throws -> [String: GoodBody] {
+    let officer = Sender.signing(fixture.deployment.officer)
+    let domain = try #require(fixture.deployment.ready["trust_domain"])
+    let (kind, authority) = ("/v1/authorities/x509", "/v1/authorities/aut_AAAAAAAAAAAAAAAAAAAAAA")
+    let key = try fixture.deployment.newKey(.p256)
+    return [
+      "changeEntries": .init("/v1/entries", ["create": [workload(domain, "good")]], officer),
+      "prepareAuthority": .init(kind + "/prepare", [:], officer),
+      "rotateAuthority": .init(kind + "/rotate", [:], officer),
+      "requestAuthority": .init(kind + "/request", [:], officer),
+      "activateAuthority": .init(kind + "/activate", [:], officer),
+      "taintAuthority": .init(authority + "/taint", [:], officer),
+      "revokeAuthority": .init(authority + "/revoke", ["confirm": "aut_AAAAAAAAAAAAAAAAAAAAAA"], officer),
+      "certifyAuthority": .init(authority + "/certificate", ["chain": "none"], officer),
+      "revokeSVID": .init("/v1/svids/revoke", ["serial": "5f3a9c01", "expires_in": 60], officer),
+      "federate": .init(
+        "/v1/federations", ["trust_domain": "far.test", "bundle": ["keys": []]], officer),
+      "unfederate": .init("/v1/federations/far.test/delete", [:], officer),
+      "enrolRegistrar": .init(
+        "/v1/registrars", ["name": "a pipeline", "key": key.publicJWK.bareJSON], officer),
+    ]
+  }
+
+  /// An entry that matches no process of this machine.
+  static func workload(_ domain: String, _ name: String) -> JSONValue {
+    [
+      "spiffe_id": .string("spiffe://\(domain)/\(name)"),
+      "parent_id": .string("spiffe://\(domain)/trustcore/node"), "selectors": ["unix:uid:4294967294"],
     ]
   }
 

@@ -192,6 +192,7 @@ extension EndToEndTests {
       try await rail(fixture)
       try await pages(fixture)
       try await keys(fixture)
+      try await workloads(fixture)
 
       // Without credentials, and with a body that is cut off.
       let good = try await GoodBody.all(fixture)

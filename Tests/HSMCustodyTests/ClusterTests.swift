@@ -18,7 +18,7 @@ struct ClusterTests {
   init() throws { fixture = try SoftHSMFixture.shared }
 
   private func open(
-    _ tokens: [TokenRole: [Location]], requiring: [KeyName] = KeyName.all, tolerating: Set<TokenRole> = [],
+    _ tokens: [TokenRole: [Location]], requiring: [KeyName] = KeyName.required, tolerating: Set<TokenRole> = [],
     expecting: [KeyName: KeyIdentity] = [:]
   ) throws(CustodyError) -> PKCS11Custodian {
     try PKCS11Custodian.open(
@@ -53,7 +53,7 @@ struct ClusterTests {
     for location in locations {
       let custodian = try open([role: [location]])
       defer { custodian.close() }
-      let names = KeyName.all.filter { $0.token == role }
+      let names = KeyName.all.filter { $0.token == role && !$0.isOptional }
       identities.append(try names.map { try custodian.identity($0) })
       for name in names where name.algorithm != .aes256Wrap && role != .log && role != .data {
         #expect(try verifies(try await custodian.sign([1, 2], with: name), [1, 2], custodian.publicKey(name)))

@@ -27,7 +27,7 @@ struct DevelopmentHSMTests {
     }
     let granted: Set<AttributeType> =
       switch key.algorithm {
-      case .ecdsaP256, .ecdsaP384, .ed25519: [.sign]
+      case .ecdsaP256, .ecdsaP384, .ed25519, .rsa2048: [.sign]
       case .aes256Wrap: [.wrap, .unwrap]
       case .hmacSHA256: [.sign, .verify]
       }
@@ -35,7 +35,9 @@ struct DevelopmentHSMTests {
       isPair ? [.sign, .decrypt, .unwrap] : [.sign, .verify, .encrypt, .decrypt, .wrap, .unwrap]
     for type in all { #expect(try session.flag(type, of: handle) == granted.contains(type), "\(type)") }
     #expect(try session.attribute(.id, of: handle).count == 16)
-    #expect(throws: PKCS11Error(.attributeSensitive, in: "")) { try session.attribute(.value, of: handle) }
+    // CKA_PRIVATE_EXPONENT of RSA.
+    let secret = key.algorithm == .rsa2048 ? AttributeType(rawValue: 0x123) : .value
+    #expect(throws: PKCS11Error(.attributeSensitive, in: "")) { try session.attribute(secret, of: handle) }
   }
 
   @Test("The tokens hold these keys and no others") func inventory() throws {

@@ -19,6 +19,26 @@ struct PartsTests {
     #expect(try !missing(role, [:]).isEmpty)
   }
 
+  @Test("RSA is optional, and the wanted exponent's alone") func optional() {
+    #expect(KeyName.all.filter(\.isOptional) == [.svidJWTRSA])
+    #expect(Set(KeyName.all + KeyName.prepared).isSuperset(of: KeyName.replaceable))
+    #expect(KeyName.required.count == KeyName.all.count - 3)
+    let modulus = [0x80] + [UInt8](repeating: 7, count: 255)
+    let key = CustodyPublicKey(rsaModulus: modulus)
+    #expect(key?.bytes.count == 270)
+    #expect(key?.rsaModulus == modulus)
+    for bad in [[], Array(modulus.dropFirst()), [0] + modulus, [0x7f] + modulus.dropFirst(), modulus.dropLast() + [6]] {
+      #expect(CustodyPublicKey(rsaModulus: bad) == nil)
+    }
+    var bytes = key?.bytes ?? []
+    for index in [0, 3, 7, 8, 9, 264, 265, 269] {
+      bytes[index] ^= 0xff
+      #expect(CustodyPublicKey(algorithm: .rsa2048, bytes: bytes).rsaModulus == nil, "\(index)")
+      bytes[index] ^= 0xff
+    }
+    #expect(CustodyPublicKey(algorithm: .ed25519, bytes: bytes).rsaModulus == nil)
+  }
+
   @Test("Each of three ways to wrap will do", arguments: [MechanismType.aesKeyWrap, .aesKeyWrapKWP])
   func wrapping(_ mechanism: MechanismType) throws {
     var other = Self.complete

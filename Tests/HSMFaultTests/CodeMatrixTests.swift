@@ -229,7 +229,7 @@ struct Tally: CustomStringConvertible {
     count(fault.code, fault.function, outcome)
   }
 
-  private mutating func count(_ code: PKCS11Error.Code, _ function: PKCS11Function, _ outcome: CustodyError.Code?) {
+  mutating func count(_ code: PKCS11Error.Code, _ function: PKCS11Function, _ outcome: CustodyError.Code?) {
     cases += 1
     if outcome == nil { right += 1 }
     seenCodes.insert(code.rawValue)

@@ -182,6 +182,17 @@ struct JWKTests {
       .ecdsaP384, Array(p384.publicKey.x963Representation), Array(p384.signature(for: message).rawRepresentation),
       .es384)
     try verify(.ed25519, Array(ed.publicKey.rawRepresentation), Array(ed.signature(for: message)), .edDSA)
+    let rsa = try _RSA.Signing.PrivateKey(keySize: .bits2048)
+    let modulus = Array(try rsa.publicKey.getKeyPrimitives().modulus)
+    let custody = try #require(CustodyPublicKey(rsaModulus: modulus))
+    #expect(custody.bytes == Array(rsa.publicKey.pkcs1DERRepresentation))
+    let signature = try rsa.signature(for: SHA256.hash(data: message), padding: .insecurePKCS1v1_5)
+    try verify(.rsa2048, custody.bytes, Array(signature.rawRepresentation), .rs256)
+    for bytes in [Array(custody.bytes.dropLast()), custody.bytes + [0], [0x31] + custody.bytes.dropFirst(), []] {
+      #expect(throws: JOSEError(.malformedKey, "")) {
+        try VerificationKey(custody: CustodyPublicKey(algorithm: .rsa2048, bytes: bytes))
+      }
+    }
     #expect(throws: JOSEError(.unsupportedKey, "")) {
       try VerificationKey(custody: CustodyPublicKey(algorithm: .hmacSHA256, bytes: []))
     }

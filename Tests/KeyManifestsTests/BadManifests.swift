@@ -196,7 +196,8 @@ struct BadGroup: Sendable, CustomTestStringConvertible {
       "keys",
       BadGroup.values(5, "keys.root-ca.token", .value, ["hsm", "Root", "roots"])
         + BadGroup.values(6, "keys.root-ca.algorithm", .value, ["RSA-2048", "ed25519", "ECDSA-P521", "AES-256-GCM"])
-        + BadGroup.values(6, "keys.root-ca.algorithm", .conflict, ["Ed25519", "AES-256-KWP", "HMAC-SHA-256"])
+        + BadGroup.values(
+          6, "keys.root-ca.algorithm", .conflict, ["Ed25519", "AES-256-KWP", "HMAC-SHA-256", "RSA-2048-PKCS1-SHA-256"])
         + BadGroup.values(12, "keys.oauth-a.algorithm", .conflict, ["AES-256-KWP", "HMAC-SHA-256"])
         + BadGroup.values(
           7, "keys.root-ca.lifetime", .value, ["0s", "23h", "31y", "-1y", "10", "10 y", "1.5y", "never", "1y1d"])

@@ -158,7 +158,10 @@ struct ManifestTests {
     #expect(manifest.differences(from: [other, .oauthA]) == [.differs(declared: .rootCA, used: other)])
     let moved = KeyName(.log, "oauth-a", .ed25519)
     #expect(manifest.differences(from: [.rootCA, moved]) == [.differs(declared: .oauthA, used: moved)])
-    #expect(manifest.differences().count == KeyName.all.count - 2)
+    let expected = (KeyName.all + KeyName.prepared).filter { !$0.isOptional && $0 != .rootCA && $0 != .oauthA }
+    #expect(Set(manifest.differences()) == Set(expected.map { .missing($0) }))
+    #expect(manifest.differences(from: [.rootCA, .oauthA, .svidJWTRSA]).isEmpty)
+    #expect(manifest.differences(from: [.rootCA, .oauthA, .svidJWTB]) == [.missing(.svidJWTB)])
     for difference in manifest.differences() { #expect(difference.description.contains("add it")) }
 
     // The next key of a pair may stand there before it is used, but only as its like.
@@ -171,6 +174,18 @@ struct ManifestTests {
     #expect(
       try KeyManifest(yaml: unlike).differences(from: [.rootCA, .oauthA])
         == [.extra(KeyName(.identity, "oauth-b", .ed25519))])
+  }
+
+  @Test("RSA keys sign tokens, and nothing else")
+  func rsa() throws {
+    let text = Sample.changing(12, to: "    algorithm: RSA-2048-PKCS1-SHA-256")
+    #expect(try KeyManifest(yaml: text).keys.map(\.name.algorithm) == [.rsa2048, .ecdsaP384])
+    for use in ["sign-certificates", "serve-tls", "sign-checkpoints"] {
+      let error = #expect(throws: ManifestError.self) {
+        try KeyManifest(yaml: text.replacingOccurrences(of: "sign-tokens", with: use))
+      }
+      #expect(error?.code == .conflict && error?.member == "keys.oauth-a.uses")
+    }
   }
 
   @Test("a class permits whom it names, for tenants that it has")

@@ -25,7 +25,7 @@ struct SessionTests {
     "Digests of the scheme's length only",
     arguments: [
       (.p256, .ecdsaP256, [32], [0, 1, 20, 31, 33, 48, 64]), (.p384, .ecdsaP384, [48], [0, 32, 47, 49, 64]),
-      (.ed25519, .ed25519, [0, 1, 32, 5000], []),
+      (.ed25519, .ed25519, [0, 1, 32, 5000], []), (.rsa2048, .rsa2048, [51], [0, 20, 32, 50, 52, 245]),
     ] as [(KeyPairKind, SignatureScheme, [Int], [Int])])
   func digestLength(_ kind: KeyPairKind, _ scheme: SignatureScheme, _ good: [Int], _ bad: [Int]) throws {
     let session = try session()

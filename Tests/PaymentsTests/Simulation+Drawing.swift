@@ -121,7 +121,8 @@ extension Simulation {
       case .owner: .owner
       case .officer: .officer
       case .approver: .person
-      case .bank: .bank
+      // No registrar is drawn.
+      case .bank, .registrar: .bank
       }
     return .command(
       signed,

@@ -16,6 +16,7 @@ import Wire
     #expect(report.keys == 4 && report.dataKeys == 6, "\(report)")
     #expect(report.held == 6 && report.credentials == 8 && report.consents == 2 && report.payments == 10, "\(report)")
     #expect(report.approvals == 3 && report.files == 2, "\(report)")
+    #expect(report.entries == 5 && report.authorities == 7 && report.federations == 2, "\(report)")
     #expect(report.unsealed <= 1)
   }
 
@@ -159,6 +160,25 @@ import Wire
     ("DELETE FROM key_task WHERE state = 'cancelled'", "key_task "),
     ("DELETE FROM key_manifest WHERE leaf_index = (SELECT max(leaf_index) FROM key_manifest)", "key_manifest "),
     ("UPDATE key_manifest SET document = x'7b7d'", "key_manifest "),
+    ("DELETE FROM entry WHERE fingerprint IS NULL", "entry ent_"),
+    ("DELETE FROM entry WHERE sequence = (SELECT max(sequence) FROM entry)", "entry ent_"),
+    ("UPDATE entry SET selectors = (SELECT selectors FROM entry LIMIT 1)", "entry ent_"),
+    ("INSERT INTO entry VALUES (999, 'ent_x', x'00', x'', x'', 3)", "entry ent_x"),
+    ("UPDATE authority SET state = 'active' WHERE state = 'revoked'", "authority aut_"),
+    ("UPDATE authority SET state = 'old' WHERE state = 'tainted'", "authority aut_"),
+    ("UPDATE authority SET chain = x'0000000100'", "authority aut_"),
+    ("UPDATE authority SET chain = x'00000001'", "table authority"),
+    ("UPDATE authority SET not_after = not_after + 1", "authority aut_"),
+    ("DELETE FROM authority WHERE state = 'requested'", "authority aut_"),
+    ("UPDATE authority_order SET pending = 1 - pending", "authority_order "),
+    ("DELETE FROM authority_order", "authority_order "),
+    ("DELETE FROM revocation WHERE kind = 'jwt'", "revocation of jwt token"),
+    ("UPDATE revocation SET expires = 0 WHERE kind = 'x509'", "revocation of x509 4711"),
+    ("DELETE FROM revocation_list WHERE issuer = 'root'", "revocation_list of root"),
+    ("UPDATE revocation_list SET list = x''", "revocation_list of "),
+    ("UPDATE federation SET bundle = x'' WHERE trust_domain = 'other.test'", "federation with other.test"),
+    ("DELETE FROM federation WHERE trust_domain = 'kept.test'", "federation with kept.test"),
+    ("INSERT INTO federation VALUES ('gone.test', x'7b7d', x'7b7d', 3)", "federation with gone.test"),
   ])
   func falseClaimsAreFound(_ sql: String, _ place: String) async throws {
     let copy = try await Self.shared.value.copy()
@@ -184,6 +204,12 @@ import Wire
     ("data-key.created", "{}"),
     ("key-manifest.first", #"{"manifest":{}}"#),
     ("invitation.created", #"{"digest":"00","owner":"own_1","tenant":"tnt_test"}"#),
+    ("authority.prepared", "{}"),
+    ("authority.activated", #"{"authority":"nothing"}"#),
+    ("authority.activated", #"{"authority":"nothing","why":"so"}"#),
+    ("bundle.refreshed", #"{"bundle":"{\"keys\":[]}","trust_domain":"nobody.test"}"#),
+    ("crl.issued", #"{"crl":"AAAA","issuer":"root","next_update":1}"#),
+    ("entry.first", #"{"entry":{},"id":"ent_AAAAAAAAAAAAAAAAAAAAAA"}"#),
   ])
   func eventsThatDidNotHappenAreFound(_ kind: String, _ content: String) async throws {
     let (path, d) = try await Self.founded()

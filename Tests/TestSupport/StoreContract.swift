@@ -7,13 +7,16 @@ import Seal
 import Testing
 import TransparencyLog
 import Wire
+package import WorkloadService
 
 /// Thrown to undo what a contract wrote, so that the next one finds the store as it was.
 private struct Undo: Error {}
 
 /// Holds a storage to what ``UnitStore`` and the store protocols of the domains promise.
 /// - Parameter store: a fresh one.
-package func storeContract<Store: UnitStore>(_ store: Store) async throws where Store.Unit: PaymentStore & KeyStore {
+package func storeContract<Store: UnitStore>(
+  _ store: Store
+) async throws where Store.Unit: PaymentStore & KeyStore & WorkloadStore {
   try await transactionContract(store)
   try await store.write { unit in
     func inFresh(_ body: (inout Store.Unit) throws -> Void) throws {
@@ -47,6 +50,12 @@ package func storeContract<Store: UnitStore>(_ store: Store) async throws where 
     try inFresh(keyEventContract)
     try inFresh(keyTaskContract)
     try inFresh(keyManifestContract)
+    try inFresh(registrationContract)
+    try inFresh(registrationPageContract)
+    try inFresh(authorityContract)
+    try inFresh(authorityOrderContract)
+    try inFresh(revocationContract)
+    try inFresh(federationContract)
   }
   let head = try await store.read { try $0.head() }
   #expect(head == nil)

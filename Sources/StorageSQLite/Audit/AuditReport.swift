@@ -61,6 +61,12 @@ public struct AuditReport: Sendable {
   public internal(set) var keys = 0
   /// Data keys compared with the record.
   public internal(set) var dataKeys = 0
+  /// Registration entries, without deleted ones, compared with the record.
+  public internal(set) var entries = 0
+  /// Authorities of workloads' identities compared with the record.
+  public internal(set) var authorities = 0
+  /// Federations compared with the record.
+  public internal(set) var federations = 0
   /// Postings compared with the record.
   public internal(set) var postings = 0
 

@@ -43,7 +43,7 @@ struct DecisionAudit {
   init(genesis: Genesis, digest: [UInt8]) throws {
     self.genesis = genesis
     self.digest = digest
-    modules = ReplayModules(genesis)
+    modules = try ReplayModules(genesis)
     evidence = EvidenceVerifier(genesis: genesis)
     for principal in genesis.roster { try state.insert(principal) }
   }

@@ -10,6 +10,8 @@ import Payments
 import Rails
 import Seal
 import Wire
+import WorkloadIdentity
+import WorkloadService
 
 /// The modules that carried the record out, once more, over a state of the auditor's own; and the events that change
 /// that state beside them.
@@ -20,10 +22,12 @@ struct ReplayModules {
   private let consent: ConsentModule<ReplayUnit>
   private let payments: PaymentsModule<ReplayUnit>
   private let keys: KeyModule<ReplayUnit>
+  let workloads: WorkloadModule<ReplayUnit>
+  let environment: String
   private let console: ConsoleIdentity?
 
   /// Modules with verifiers of their own, which trust the genesis.
-  init(_ genesis: Genesis) {
+  init(_ genesis: Genesis) throws {
     func verifier(_ audience: String) -> SealVerifier {
       SealVerifier(
         audience: audience, environment: genesis.environment, origin: genesis.origin, logKeys: genesis.logKeys)
@@ -38,10 +42,15 @@ struct ReplayModules {
     }
     payments = PaymentsModule(verifier: verifier(PaymentsModule<ReplayUnit>.audience))
     keys = KeyModule(verifier: verifier(KeyModule<ReplayUnit>.audience))
+    workloads = WorkloadModule(
+      verifier: verifier(WorkloadModule<ReplayUnit>.audience), trustDomain: try TrustDomain(genesis.trustDomain))
+    environment = genesis.environment
     console = genesis.console
   }
 
-  private var all: [any CommandModule<ReplayUnit>] { [ledger, identity, governance, consent, payments, keys] }
+  private var all: [any CommandModule<ReplayUnit>] {
+    [ledger, identity, governance, consent, payments, keys, workloads]
+  }
 
   /// The modules' verifiers, each of which must accept every checkpoint.
   var verifiers: [SealVerifier] { all.map(\.verifier) }
@@ -88,6 +97,8 @@ struct ReplayModules {
       try demand(again == content, "the file that was due then is another, or none.")
     case "session.opened": try openSession(content, in: &state)
     case CredentialEnrolment.eventKind: try enrol(json, at: time, leafIndex: index, in: &state)
+    case _ where WorkloadTransition.kinds.contains(kind):
+      try replayWorkloads(kind, content, at: time, leafIndex: index, in: &state)
     default: try replayKeys(kind, content, at: time, leafIndex: index, in: &state)
     }
   }

@@ -6,9 +6,10 @@ package import Ledger
 package import Payments
 package import Policy
 import Wire
+package import WorkloadService
 
 /// A unit of work in memory. What it keeps is in ``tables``; the methods of the store protocols follow from that.
-package protocol ReplayStore: PaymentStore, KeyStore {
+package protocol ReplayStore: PaymentStore, KeyStore, WorkloadStore {
   /// Everything that is kept.
   var tables: ReplayTables { get set }
 }
@@ -108,6 +109,22 @@ package struct ReplayTables: Sendable {
   var pendingKeyTasks: Set<String> = []
   /// Manifests in the order in which they came into force.
   package internal(set) var keyManifests: [KeyManifestRow] = []
+
+  /// Registration entries by identifier, those among them that are deleted.
+  package internal(set) var registrations: [String: EntryRow] = [:]
+  var fingerprints: [[UInt8]: String] = [:]
+  var sequences: [UInt64: String] = [:]
+  var newestSequence: UInt64 = 0
+  /// Authorities by identifier.
+  package internal(set) var authorities: [String: AuthorityRow] = [:]
+  /// Orders about authorities by leaf.
+  package internal(set) var authorityOrders: [UInt64: AuthorityOrder] = [:]
+  /// Revocations of SVIDs by kind and identifier.
+  package internal(set) var revocations: [Pair: RevocationRow] = [:]
+  /// Revocation lists by issuer.
+  package internal(set) var revocationLists: [String: RevocationListRow] = [:]
+  /// Federations by trust domain.
+  package internal(set) var federations: [String: FederationRow] = [:]
 
   /// A key of two texts.
   package struct Pair: Hashable, Sendable {

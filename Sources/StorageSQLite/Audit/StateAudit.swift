@@ -8,6 +8,7 @@ import Ledger
 import Payments
 import Policy
 import Wire
+import WorkloadService
 
 /// Compares the tables with the state that the record comes to: nothing more, nothing less.
 struct StateAudit {
@@ -26,6 +27,9 @@ struct StateAudit {
     report.files = state.files.count
     report.keys = state.keys.count
     report.dataKeys = state.dataKeys.count
+    report.entries = state.registrations.values.count(where: \.isPresent)
+    report.authorities = state.authorities.count
+    report.federations = state.federations.count
     compare("principal", state.principals.values, try unit.principals(), by: \.id, &report)
     compare("invitation", state.invitations.values, try unit.invitations(), by: \.digest, &report) {
       "of owner \($0.owner)"
@@ -36,6 +40,7 @@ struct StateAudit {
     compareConsents(in: unit, &report)
     comparePayments(in: unit, &report)
     compareKeys(in: unit, &report)
+    compareWorkloads(in: unit, &report)
     balance(in: unit, &report)
   }
 
@@ -81,6 +86,21 @@ struct StateAudit {
     compare("data_key", state.dataKeys.values, try unit.dataKeyDigests(), by: \.id, &report)
     compare("key_task", state.keyTasks.values, try unit.keyTasks(), by: \.id, &report)
     compare("key_manifest", state.keyManifests, try unit.keyManifests(), by: \.leafIndex, &report)
+  }
+
+  private func compareWorkloads(in unit: SQLiteUnit, _ report: inout AuditReport) {
+    compare("entry", state.registrations.values, try unit.registrations(), by: \.id, &report)
+    compare("authority", state.authorities.values, try unit.authorities(), by: \.id, &report)
+    compare("authority_order", state.authorityOrders.values, try unit.authorityOrders(), by: \.leafIndex, &report)
+    compare(
+      "revocation", state.revocations.values, try unit.revocations(), by: { "of \($0.kind.rawValue) \($0.id)" }, &report
+    )
+    compare("revocation_list", state.revocationLists.values, try unit.revocationLists(), by: \.issuer, &report) {
+      "of \($0.issuer)"
+    }
+    compare("federation", state.federations.values, try unit.federations(), by: \.trustDomain, &report) {
+      "with \($0.trustDomain)"
+    }
   }
 
   private func compare<Key: Hashable & CustomStringConvertible, Value: Equatable>(

@@ -1,0 +1,207 @@
+import DemoClient
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+import TrustCoreAPI
+import Wire
+
+extension EndToEndTests {
+  /// Workload identity with the real programs: clients that others wrote, Envoy, OpenSSL, and ends in the middle.
+  @Suite(.serialized) struct Workloads {
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .appendingPathComponent("WorkloadAPITests").path
+
+    /// `spiffe://…/dev/<user>` of a deployment.
+    private static func identity(_ office: KeyOffice) async throws -> String {
+      let entries = try await office.json(["entry", "list"])["entries"]?.array ?? []
+      return try #require(entries.compactMap { $0.object?["spiffe_id"]?.string }.first { $0.contains("/dev/") })
+    }
+
+    private static func socket(_ running: KeyOffice.Running) throws -> String {
+      try #require(running.ready["workload_socket"])
+    }
+
+    @Test func aPythonClientGetsAllThatItIsEntitledTo() async throws {
+      guard let python = try Built.python(for: "py-spiffe") else { return }
+      let office = try KeyOffice("py-spiffe")
+      let running = try await office.start()
+      let id = try await Self.identity(office)
+      let socket = try Self.socket(running)
+      let outcome = try await Built.pipe(
+        python, [Self.root + "/workload_client.py", socket, "https://api.example.org"])
+      #expect(outcome.status == 0, "\(outcome.complaint.suffix(2000))")
+      let answer = try #require(try JSONValue(parsing: outcome.output).object?["workload"]?.object)
+      #expect(answer["svids"] == [.string(id)] && answer["streamed"] == [.string(id)])
+      #expect(answer["jwt_svids"] == [.string(id)] && answer["validated"] == .string(id))
+      #expect(answer["key_matches"] == true && answer["chain"] == 2 && answer["roots"] == 1 && answer["jwt_keys"] == 2)
+      if getuid() == 0 {
+        // A stranger reaches the socket, and is told that it is one.
+        let stranger = try await Built.pipe(
+          "/usr/bin/setpriv",
+          ["--reuid", "12345", "--clear-groups", python, Self.root + "/workload_client.py", socket, "x"])
+        #expect(stranger.status != 0 && stranger.complaint.contains("no_identity"), "\(stranger.complaint.suffix(500))")
+      }
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
+    /// Two Envoys, each an attested process of its own, while one authority after the other takes over.
+    @Test func envoysKeepSpeakingWhileAuthoritiesRotate() async throws {
+      guard let python = try Built.python(for: "Envoy") else { return }
+      let office = try KeyOffice("envoy")
+      let running = try await office.start()
+      let socket = try Self.socket(running)
+      async let script = Built.pipe(
+        python, [Self.root + "/sds_envoy.py", "--socket", socket, "--rotations", "4", "--seconds", "60"],
+        within: .seconds(90))
+      // Each rotation gives every Envoy another certificate; the script ends at the fourth that it sees.
+      let rotating = Task {
+        while !Task.isCancelled {
+          try await Task.sleep(for: .seconds(2))
+          _ = try await office.json(["ca", "rotate", "x509"])
+        }
+      }
+      let outcome = try await script
+      rotating.cancel()
+      _ = try? await rotating.value
+      #expect(outcome.status == 0, "\(outcome.complaint.suffix(2000))")
+      let last = try #require(outcome.text.split(separator: "\n").last)
+      let result = try #require(try JSONValue(parsing: Array(last.utf8)).object)
+      print("Envoy over \(last)")
+      #expect(result["skipped"] == nil && result["failed"] == 0 && result["rejected"] == 0, "\(last)")
+      #expect(result["serials_seen"]?.array?.count == 5, "\(last)")
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
+    @Test func entriesOutliveTheProcessAndARotationInTheMiddle() async throws {
+      let office = try KeyOffice("entries")
+      var running = try await office.start()
+      let id = try await Self.identity(office)
+      let listed = try await office.json(["ca", "list"])
+      let node = try #require(listed["node_id"]?.string)
+      let entries = (0..<40).map { number -> JSONValue in
+        [
+          "spiffe_id": .string(id + "/n\(number)"), "parent_id": .string(node),
+          "selectors": [.string("unix:uid:\(getuid())"), .string("unix:gid:\(getgid())")],
+          "hint": .string("n\(number)"),
+        ]
+      }
+      let file = try office.file("entries.json", Data(JSONValue.object(["entries": .array(entries)]).canonical()))
+      #expect(try await office.tool(["entry", "apply", "-f", file]).status == 0)
+      // A second run finds nothing to do.
+      let before = try await running.read("/v1/status")["log_size"]?.integer
+      #expect(try await office.tool(["entry", "apply", "-f", file]).status == 0)
+      #expect(try await running.read("/v1/status")["log_size"]?.integer == before)
+      let fetched = try await office.json(["svid", "fetch"])["svids"]?.array?.count
+      #expect(fetched == 41)
+
+      // Killed while the HSM makes the next authority's key, or before, or after: the order is carried out then.
+      let order = Task { try await office.tool(["ca", "rotate", "x509"]) }
+      try await Task.sleep(for: .milliseconds(60))
+      await office.daemon.kill()
+      _ = try? await order.value
+      await running.client.close()
+      running = try await office.start()
+      #expect(try await office.json(["svid", "fetch"])["svids"]?.array?.count == 41)
+      let rows = try await office.json(["ca", "list"])["authorities"]?.array?.compactMap(\.object) ?? []
+      let active = rows.filter { $0["kind"] == "x509" && $0["state"] == "active" }
+      #expect(active.count == 1)
+      #expect(try await office.json(["entry", "list"])["entries"]?.array?.count == 41)
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
+    /// Our issuing authority under somebody else's root, which OpenSSL plays.
+    @Test func anUpstreamRootCertifiesOurAuthority() async throws {
+      let office = try KeyOffice("upstream")
+      let running = try await office.start()
+      let request = try office.file("authority.csr")
+      let asked = try await office.json(["ca", "request", "x509", "--out", request])
+      let id = try #require(asked["id"]?.string)
+      let (chain, rootFile) = try await Upstream.certify(request: request)
+      // A chain that leads nowhere is refused and changes nothing.
+      #expect(try await office.tool(["ca", "import", id, "--chain", rootFile]).status != 0)
+      #expect(try await office.json(["ca", "import", id, "--chain", chain])["state"] == "prepared")
+      #expect(try await office.json(["ca", "activate", "x509"])["state"] == "active")
+      let folder = try office.file("svid")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      _ = try await office.json(["svid", "fetch", "--out", folder])
+      try await Upstream.openssl([
+        "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", rootFile, "-untrusted", folder + "/svid.pem",
+        folder + "/svid.pem",
+      ])
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
+    /// Two deployments that trust each other's bundle: a token of one verifies at the other, for whom the entry says so.
+    @Test func aFederatedTokenVerifies() async throws {
+      let (here, there) = (try KeyOffice("here"), try KeyOffice("there"))
+      let (near, far) = (try await here.start(), try await there.start())
+      let domain = try #require(far.ready["trust_domain"])
+      let bundle = try here.file("far.json", Data(try await far.client.get("/.well-known/spiffe-bundle").body))
+      #expect(
+        try await here.tool(["federation", "set", "--trust-domain", domain, "--bundle", bundle]).status == 0)
+      let token = try #require(
+        try await there.json(["svid", "jwt", "--audience", "near"])["svids"]?.array?.first?.object?["token"]?.string)
+      let script = try here.file(
+        "validate.py",
+        Data(
+          """
+          import sys
+          from spiffe import WorkloadApiClient
+          with WorkloadApiClient(socket_path="unix:" + sys.argv[1]) as client:
+              print(client.validate_jwt_svid(sys.stdin.read().strip(), "near").spiffe_id)
+          """.utf8))
+      let input = try here.file("token", Data(token.utf8))
+      guard let python = try Built.python(for: "py-spiffe") else { return }
+      func validate() async throws -> Outcome {
+        try await Built.pipe(python, [script, try Self.socket(near)], input: input)
+      }
+      // Trusted by the deployment, and not for this workload.
+      #expect(try await validate().status != 0)
+      let own = try await Self.identity(here)
+      let entry = try #require(
+        try await here.json(["entry", "list"])["entries"]?.array?.first?.object?["id"]?.string)
+      #expect(try await here.tool(["entry", "update", entry, "--federates-with", domain]).status == 0)
+      let verified = try await validate()
+      #expect(verified.status == 0 && verified.text.contains("spiffe://\(domain)/"), "\(verified.complaint)")
+      #expect(own.hasPrefix("spiffe://") && !verified.text.contains(own))
+      #expect(try await here.tool(["federation", "delete", domain]).status == 0)
+      #expect(try await validate().status != 0)
+      try await here.stop(near)
+      try await there.stop(far)
+      #expect(try await here.isSound())
+    }
+  }
+}
+
+/// Somebody else's root, which OpenSSL plays.
+enum Upstream {
+  static func openssl(_ arguments: [String]) async throws {
+    let outcome = try await Built.pipe("/usr/bin/openssl", arguments)
+    #expect(outcome.status == 0, "\(arguments): \(outcome.complaint)")
+  }
+
+  /// Signs a request.
+  /// - Parameter request: the path of a PKCS #10 request, PEM.
+  /// - Returns: the paths of the chain, its root last, and of the root.
+  static func certify(request: String) async throws -> (chain: String, root: String) {
+    let (key, root) = (Built.fresh("upstream.key"), Built.fresh("upstream.pem"))
+    let (certificate, chain) = (Built.fresh("authority.pem"), Built.fresh("chain.pem"))
+    try await openssl([
+      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-keyout", key, "-out", root,
+      "-days", "30", "-subj", "/CN=Somebody else's root", "-addext", "basicConstraints=critical,CA:true,pathlen:1",
+      "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    ])
+    try await openssl([
+      "x509", "-req", "-in", request, "-CA", root, "-CAkey", key, "-days", "20", "-copy_extensions", "copyall", "-out",
+      certificate,
+    ])
+    let text = try [certificate, root].map { try Data(contentsOf: URL(filePath: $0)) }
+    try (text[0] + text[1]).write(to: URL(filePath: chain))
+    return (chain, root)
+  }
+}
