@@ -42,6 +42,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     public var keys: KeyService<GateKeyRecorder<Store>>
     /// Gives workloads their identities.
     public var workloads: WorkloadService<GateWorkloadRecorder<Store>>
+    /// How the fetching of federated bundles does.
+    public var federation: @Sendable () async -> [JSONObject]
     /// How the tokens do.
     public var tokens: @Sendable () -> [TokenHealth]
     /// What kind of HSM it is; a deviation for development shows here by its loud name.
@@ -57,7 +59,8 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
       validate: @escaping ConsentModule<Store.Unit>.DestinationCheck, genesis: Genesis, publicURL: String,
       tokenSigner: JWSSigner, auditorDigest: [UInt8], custodian: any KeyCustodian,
       keys: KeyService<GateKeyRecorder<Store>>, workloads: WorkloadService<GateWorkloadRecorder<Store>>,
-      tokens: @escaping @Sendable () -> [TokenHealth], hsm: String,
+      federation: @escaping @Sendable () async -> [JSONObject], tokens: @escaping @Sendable () -> [TokenHealth],
+      hsm: String,
       time: any TimeSource, random: any RandomSource
     ) {
       self.gate = gate
@@ -72,6 +75,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
       self.custodian = custodian
       self.keys = keys
       self.workloads = workloads
+      self.federation = federation
       self.tokens = tokens
       self.hsm = hsm
       self.time = time
@@ -98,7 +102,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     let keys = KeyRoutes(gate: parts.gate, keys: parts.keys, authenticator: authenticator)
     let workloads = WorkloadRoutes(
       gate: parts.gate, store: parts.store, workloads: parts.workloads, authenticator: authenticator, time: parts.time,
-      issuer: Self.workloadIssuer(parts.publicURL))
+      issuer: Self.workloadIssuer(parts.publicURL), federation: parts.federation)
     var routes = commands.routes + oauth.routes + log.routes + keys.routes + workloads.routes
     if let (identity, origin) = console {
       let people = PeopleRoutes(

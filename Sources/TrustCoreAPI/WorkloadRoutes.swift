@@ -16,6 +16,7 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
   let time: any TimeSource
   /// Where JWT-SVIDs say that they come from; its discovery document is published below it.
   let issuer: String
+  let federation: @Sendable () async -> [JSONObject]
 
   /// At most so many entries in one page.
   private static var pageLimit: Int { 500 }
@@ -124,7 +125,17 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
         content: .json("WorkloadStatus")
       ) { request in
         try authenticator.auditor(request)
-        return APIResponse(await workloads.status())
+        var status = await workloads.status()
+        let fetched = await federation()
+        status["federations"] = .array(
+          (status["federations"]?.array ?? []).map { known in
+            guard var row = known.object else { return known }
+            for member in fetched.first(where: { $0["trust_domain"] == row["trust_domain"] }) ?? [:] {
+              row[member.name] = member.value
+            }
+            return .object(row)
+          })
+        return APIResponse(status)
       },
     ]
   }

@@ -4,6 +4,7 @@ import KeyHierarchy
 import Seal
 import SwiftASN1
 import Wire
+import WorkloadIdentity
 import X509
 
 /// Makes the certificates of the deployment's own servers; every signature comes from the HSM.
@@ -14,11 +15,13 @@ struct CertificateAuthority: Sendable {
 
   private static let day: TimeInterval = 86_400
 
-  /// The API server's certificate for loopback names, for 90 days.
+  /// The API server's certificate for loopback names, for 90 days. It is an X.509-SVID too, by which other trust domains
+  /// know the bundle endpoint (SPIFFE Federation section 5.2.2).
   /// - Parameters:
   ///   - issuing: the issuing authority's certificate.
   ///   - name: its key.
-  func server(issuing: Certificate, key name: KeyName) throws -> Certificate {
+  ///   - id: the server's identity.
+  func server(issuing: Certificate, key name: KeyName, id: SPIFFEID) throws -> Certificate {
     let key = try HSMCertificateKey(.apiTLSA, custodian)
     let issuer = try HSMCertificateKey(name, custodian)
     return try certificate(
@@ -27,9 +30,11 @@ struct CertificateAuthority: Sendable {
       extensions: Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)
         Critical(KeyUsage(digitalSignature: true))
-        try ExtendedKeyUsage([.serverAuth])
+        // X509-SVID section 4.4 wants both.
+        try ExtendedKeyUsage([.serverAuth, .clientAuth])
         SubjectAlternativeNames([
-          .dnsName("localhost"), .dnsName(DevelopmentDeployment.console.host),
+          .uniformResourceIdentifier(id.description), .dnsName("localhost"),
+          .dnsName(DevelopmentDeployment.console.host),
           .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
           .ipAddress(ASN1OctetString(contentBytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
         ])

@@ -135,7 +135,8 @@ public final class Daemon: Sendable {
     gate = Gate(
       store: store, signer: signer, modules: modules, time: time, random: random,
       configuration: gateConfiguration)
-    let server = try await Self.serverCertificate(state, custodian, signer, store, time: time, random: random)
+    let server = try await Self.serverCertificate(
+      state, custodian, signer, store, try TrustDomain(genesis.trustDomain), time: time, random: random)
     try await gate.recover(genesis: genesis)
 
     keys = try KeyService(
@@ -165,7 +166,8 @@ public final class Daemon: Sendable {
         gate: gate, store: store, ledger: ledger, payments: payments, validate: RailDestination.validate,
         genesis: genesis, publicURL: publicURL, tokenSigner: accessTokens,
         auditorDigest: Array(SHA256.hash(data: Array(try state.text(state.auditorToken).utf8))),
-        custodian: custodian, keys: keys, workloads: workloads, tokens: { [custodian] in custodian.health() },
+        custodian: custodian, keys: keys, workloads: workloads,
+        federation: { await federation.status() }, tokens: { [custodian] in custodian.health() },
         hsm: "developmentHSM",
         time: time, random: random))
     let tls = try Self.tls(state, custodian, server)
@@ -321,22 +323,25 @@ public final class Daemon: Sendable {
   /// The server's certificate, issued anew in its last month; the issuance is on the record before it is used.
   private static func serverCertificate(
     _ state: StateDirectory, _ custodian: PKCS11Custodian, _ signer: CheckpointSigner, _ store: SQLiteStore,
-    time: any TimeSource, random: any RandomSource
+    _ domain: TrustDomain, time: any TimeSource, random: any RandomSource
   ) async throws -> Certificate {
     let present = try Certificate(pemEncoded: try state.text(state.serverCertificate))
     let renewal = Date(timeIntervalSince1970: TimeInterval(time.now().adding(seconds: 30 * 86_400).seconds))
     let (head, active) = try await store.read { unit in
       (try unit.head(), try unit.authorities(.x509).last { $0.state == .active })
     }
-    guard let active, let chain = active.chain.first, let head, await !signer.check(head).isReadOnly else {
-      return present
-    }
+    // Clients trust the deployment's own root; under somebody else's the certificate stays as it is.
+    let root = try PEMDocument(pemString: try state.text(state.rootCertificate)).derBytes
+    guard let active, active.root == root, let chain = active.chain.first, let head,
+      await !signer.check(head).isReadOnly
+    else { return present }
     let issuing = try Certificate(derEncoded: chain)
     // Another authority may have taken over since.
     let isIssuer = try Certificate(pemEncoded: try state.text(state.issuingCertificate)) == issuing
     guard present.notValidAfter < renewal || !isIssuer else { return present }
     let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
-      .server(issuing: issuing, key: active.slot.key(of: .x509))
+      .server(
+        issuing: issuing, key: active.slot.key(of: .x509), id: try DevelopmentDeployment.endpoint(domain))
     try await store.append(
       EventRecord(
         kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try server.fingerprint))]),

@@ -58,7 +58,7 @@ struct DevelopmentDeployment {
     let root = try Certificate(derEncoded: rootDER)
     let issuing = try Certificate(derEncoded: authorities[0].chain[0])
     let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
-      .server(issuing: issuing, key: .x509IssuingA)
+      .server(issuing: issuing, key: .x509IssuingA, id: try Self.endpoint(domain))
     try state.write(try root.pem, to: state.rootCertificate)
     try state.write(try issuing.pem, to: state.issuingCertificate)
     try state.write(try server.pem, to: state.serverCertificate)
@@ -166,6 +166,9 @@ struct DevelopmentDeployment {
         "selectors": [.string("unix:uid:\(getuid())")], "issues": ["x509", "jwt", "own_key"],
       ])
   }
+
+  /// The API server's identity, by which the bundle endpoint proves itself.
+  static func endpoint(_ domain: TrustDomain) throws -> SPIFFEID { try SPIFFEID(domain, path: "/trustcore/api") }
 
   /// This machine's identity, below which entries stand.
   static func node(_ domain: TrustDomain) throws -> SPIFFEID { try SPIFFEID(domain, path: "/trustcore/node") }

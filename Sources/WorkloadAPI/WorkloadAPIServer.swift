@@ -20,7 +20,7 @@ public final class WorkloadAPIServer: Service {
     /// The most connections at once. Each takes two descriptors, so fewer where the process may not have as many.
     public var connections = 10_000
     /// The most connections at once of one user.
-    public var connectionsOfUser = 2048
+    public var connectionsOfUser = 6000
     /// The most streams at once on a connection.
     public var streams = 128
     /// The most bytes of a request's metadata.
@@ -61,10 +61,10 @@ public final class WorkloadAPIServer: Service {
     connect: @escaping @Sendable (PeerProcess) -> any WorkloadConnection
   ) throws(WorkloadAPIError) {
     var files = rlimit()
-    // A third of the descriptors is for the rest of the daemon.
+    // Two for each connection; a quarter is for the rest of the daemon.
     let room =
       unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files) == 0
-      ? Int(clamping: files.rlim_cur) / 3 : 256
+      ? Int(clamping: files.rlim_cur / 8 * 3) : 256
     socket = try Mutex(WorkloadSocket(path: path))
     self.limits = limits
     self.logger = logger

@@ -42,13 +42,15 @@ struct TokenBucket: Sendable {
   }
 }
 
-/// How many signatures of the HSM callers get: each caller, each entry that says so, and all together. What is above is
+/// How many signatures of the HSM callers get: each process, each user, each entry that says so, and all together. What is above is
 /// shed with a hint when to come again; renewals that the service makes by itself wait instead.
 final class IssuanceBudget: Sendable {
   /// The limits.
   struct Limits: Sendable {
     /// Signatures a minute for everybody.
     var global = 180_000
+    /// Signatures a minute for all processes of one user.
+    var perUser = 60_000
     /// Signatures a minute for one attested process.
     var perCaller = 1200
     /// How much of a minute's budget may be used at once, as a divisor.
@@ -59,6 +61,7 @@ final class IssuanceBudget: Sendable {
 
   private struct State {
     var global: TokenBucket
+    var users: [UInt32: TokenBucket] = [:]
     var callers: [[UInt8]: TokenBucket] = [:]
     var entries: [EntryID: TokenBucket] = [:]
   }
@@ -71,13 +74,16 @@ final class IssuanceBudget: Sendable {
     state = Mutex(State(global: limits.bucket(limits.global, at: now)))
   }
 
-  /// Takes a signature for a caller, or throws a refusal that says when to come again.
-  func take(caller: [UInt8], entry: EntryID, entryLimit: Int?, at now: Timestamp) throws(WorkloadRefusal) {
+  /// Takes a signature for a process, or throws a refusal that says when to come again.
+  func take(
+    caller: [UInt8], user: UInt32, entry: EntryID, entryLimit: Int?, at now: Timestamp
+  ) throws(WorkloadRefusal) {
     try state.withLock { state throws(WorkloadRefusal) in
       try limits.take(&state.callers, caller, limits.perCaller, at: now, "caller_rate", "This process asks too often")
       if let entryLimit {
         try limits.take(&state.entries, entry, entryLimit, at: now, "entry_rate", "The entry's rate is used up")
       }
+      try limits.take(&state.users, user, limits.perUser, at: now, "user_rate", "This user's processes ask too often")
       if let wait = state.global.take(at: now) { throw Self.shed("signature_budget", "The HSM is busy", wait) }
     }
   }

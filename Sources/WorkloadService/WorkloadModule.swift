@@ -160,6 +160,14 @@ public struct WorkloadModule<Unit: WorkloadStore>: CommandModule {
           409, "authority_\(waiting.state.rawValue)",
           "The authority '\(waiting.id)' is \(waiting.state.rawValue); activate or revoke it first.")
       }
+      // A rotation would quietly go back to the deployment's own root.
+      if action == .rotate, waiting == nil,
+        let active = try unit.authorities(kind).last(where: { $0.state == .active }), !active.request.isEmpty
+      {
+        throw Problem(
+          409, "authority_upstream",
+          "Somebody else's root certified the active authority: request the next one, or prepare one of your own.")
+      }
     case .activate(let kind): _ = try Self.prepared(kind, in: &unit)
     case .taint(let id):
       let row = try Self.authority(id, in: &unit)

@@ -71,7 +71,8 @@ extension WorkloadService {
         }
       } else {
         try budget.take(
-          caller: group.id, entry: registration.entry.id, entryLimit: registration.entry.signaturesPerMinute, at: now)
+          caller: group.id, user: group.attested.uid, entry: registration.entry.id,
+          entryLimit: registration.entry.signaturesPerMinute, at: now)
       }
       let pair: WorkloadKeyPair
       do { pair = try WorkloadKeyPair(in: keys) } catch is SecretMemoryError {
@@ -251,7 +252,8 @@ extension WorkloadService {
     if let cached = tokens[key], now < cached.renewal, cached.authority == authority.id { return cached.svid }
     // Many ask for the same at once when it has just ended; who is refused for himself is not in their way.
     if let under = minting[key] { return try await under.value }
-    try budget.take(caller: group.id, entry: entry.id, entryLimit: entry.signaturesPerMinute, at: now)
+    try budget.take(
+      caller: group.id, user: group.attested.uid, entry: entry.id, entryLimit: entry.signaturesPerMinute, at: now)
     let task = Task {
       defer { minting[key] = nil }
       return try await mint(registration, audiences, key, by: authority, for: group)
@@ -301,7 +303,8 @@ extension WorkloadService {
       throw WorkloadRefusal(.invalidArgument, error.code.description, error.message)
     }
     try budget.take(
-      caller: group.id, entry: entry.id, entryLimit: entry.signaturesPerMinute, at: parts.time.now())
+      caller: group.id, user: group.attested.uid, entry: entry.id, entryLimit: entry.signaturesPerMinute,
+      at: parts.time.now())
     return try await certificate(registration, for: group, publicKey: publicKey, key: nil).svid
   }
 

@@ -36,8 +36,8 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     public var random: any RandomSource
     /// At most so many private keys of workloads in locked memory.
     public var keyCapacity = 20_480
-    /// Signatures a minute for everybody, and for one process.
-    public var signaturesPerMinute = (all: 180_000, caller: 1200)
+    /// Signatures a minute for everybody, for the processes of one user, and for one process.
+    public var signaturesPerMinute = (all: 180_000, user: 60_000, caller: 1200)
     /// Lets so many milliseconds pass: how renewals wait for the budget.
     public var sleep: @Sendable (Int64) async throws -> Void = { try await Task.sleep(for: .milliseconds($0)) }
 
@@ -103,6 +103,8 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
   var served: [[UInt8]: Served] = [:]
   /// Groups by each of their selectors, so that a changed entry finds those that it concerns.
   var groupsBySelector: [SelectorDigest: Set<[UInt8]>] = [:]
+  /// How many groups each user has.
+  var groupsByUser: [UInt32: Int] = [:]
   /// Groups by entry that they are served.
   var groupsByEntry: [EntryID: Set<[UInt8]>] = [:]
   var authorities: Authorities?
@@ -138,6 +140,10 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
   static var registrationLimit: Int { 65_536 }
   /// At most so many processes served at once.
   static var groupLimit: Int { 65_536 }
+  /// At most so many of one user, who must not be in everybody's way.
+  static var groupLimitOfUser: Int { 16_384 }
+  /// How long who has no entry is kept once he is gone, in milliseconds.
+  static var strangerTime: Int64 { 1000 }
   /// How long what nobody holds is kept, in milliseconds.
   static var idleTime: Int64 { 60_000 }
 
@@ -146,7 +152,8 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     self.parts = parts
     log = IssuanceLog(parts.recorder, time: parts.time)
     var limits = IssuanceBudget.Limits()
-    (limits.global, limits.perCaller) = (parts.signaturesPerMinute.all, parts.signaturesPerMinute.caller)
+    let rates = parts.signaturesPerMinute
+    (limits.global, limits.perUser, limits.perCaller) = (rates.all, rates.user, rates.caller)
     budget = IssuanceBudget(limits, at: parts.time.now())
     keys = SVIDKeyStore(capacity: parts.keyCapacity)
   }
@@ -187,10 +194,12 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     guard !isClosed else { throw Self.stopping }
     let group = WorkloadGroup(attested)
     if let known = served[group.id] { return Membership(known.group) }
-    guard served.count < Self.groupLimit else {
+    let ofUser = groupsByUser[attested.uid, default: 0]
+    guard served.count < Self.groupLimit, ofUser < Self.groupLimitOfUser else {
       throw WorkloadRefusal(.unavailable, "processes_many", "Too many processes are served.", retryAfter: 10_000)
     }
     served[group.id] = Served(group: group)
+    groupsByUser[attested.uid] = ofUser + 1
     for selector in group.selectors { groupsBySelector[selector, default: []].insert(group.id) }
     return Membership(group)
   }
@@ -206,9 +215,12 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
 
   /// Forgets groups that nobody has held for a while.
   func sweep(at now: Timestamp) {
-    for (id, item) in served
-    where item.refreshing == nil && item.group.isIdle(for: Self.idleTime, at: now.milliseconds) {
+    for (id, item) in served where item.refreshing == nil {
+      let patience = item.registrations.isEmpty ? Self.strangerTime : Self.idleTime
+      guard item.group.isIdle(for: patience, at: now.milliseconds) else { continue }
       served[id] = nil
+      let user = item.group.attested.uid
+      groupsByUser[user] = groupsByUser[user].flatMap { $0 > 1 ? $0 - 1 : nil }
       for selector in item.group.selectors {
         groupsBySelector[selector]?.remove(id)
         if groupsBySelector[selector]?.isEmpty == true { groupsBySelector[selector] = nil }

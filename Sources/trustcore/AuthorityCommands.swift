@@ -1,6 +1,8 @@
 public import ArgumentParser
 public import OperatorClient
+import SecretMemory
 import Wire
+import WorkloadIdentity
 
 extension WorkloadAuthority.Kind: ExpressibleByArgument {}
 
@@ -130,7 +132,8 @@ struct AuthorityCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Gives an authority the certificate that it asked for.",
       discussion: """
-        The file has the authority's certificate first, then its issuers, the root last; all in PEM.
+        The file has the authority's certificate first, then its issuers, the root last; all in PEM. Or name a root on
+        disk, which signs here: its key goes no further.
         Example: trustcore ca import aut_AAECAwQFBgcICQoLDA0ODw --chain chain.pem --state .trustcore
         """)
 
@@ -138,14 +141,49 @@ struct AuthorityCommands: ParsableCommand {
     var authority: String
 
     @Option(help: "The file with the chain.")
-    var chain: String
+    var chain: String?
+
+    @Option(help: "The file with a root's certificate, PEM.")
+    var upstreamCertificate: String?
+
+    @Option(help: "The file with the root's private key, PEM, of mode 0600.")
+    var upstreamKey: String?
 
     @OptionGroup var common: Common
     var json: Bool { common.json }
 
+    func validate() throws {
+      let isDisk = upstreamCertificate != nil && upstreamKey != nil
+      guard (chain != nil) != isDisk, isDisk || (upstreamCertificate == nil && upstreamKey == nil) else {
+        throw ValidationError("Name --chain, or both --upstream-certificate and --upstream-key.")
+      }
+    }
+
+    /// What the root on disk makes of the authority's request.
+    private func signed(_ certificate: String, _ key: String) async throws(OperatorError) -> [[UInt8]] {
+      let listed = try await common.deployment.client().workloads()
+      let row = (listed["authorities"]?.array ?? []).compactMap(\.object).first { $0["id"]?.string == authority }
+      guard let text = row?["request"]?.string, let domain = listed["trust_domain"]?.string else {
+        throw OperatorError(.malformed, "The authority asks for no certificate: see 'trustcore ca list'.")
+      }
+      let request = try WorkloadPEM.certificates(Array(text.utf8), "CERTIFICATE REQUEST")[0]
+      let root = try WorkloadPEM.certificates(try SmallFile.read(certificate, maximumBytes: 65_536))[0]
+      do {
+        return try await DiskAuthority(certificate: root, key: try SecretBytes(contentsOfFile: key))
+          .chain(for: request, trustDomain: try TrustDomain(domain), now: SystemClock().now(), random: SystemRandom())
+      } catch {
+        throw OperatorError(.malformed, Wording.visible("The root does not sign it: \(error)."))
+      }
+    }
+
     func perform() async throws(OperatorError) {
-      let bytes = try SmallFile.read(chain, maximumBytes: 65_536)
-      let certificates = WorkloadPEM.encode(try WorkloadPEM.certificates(bytes))
+      let chain: [[UInt8]]
+      if let file = self.chain {
+        chain = try WorkloadPEM.certificates(try SmallFile.read(file, maximumBytes: 65_536))
+      } else {
+        chain = try await signed(upstreamCertificate ?? "", upstreamKey ?? "")
+      }
+      let certificates = WorkloadPEM.encode(chain)
       let step = WorkloadAuthorityStep.certify(authority, chain: String(decoding: certificates, as: UTF8.self))
       tell(try await common.carryOut(step), AuthorityReport.done)
     }

@@ -3,6 +3,7 @@ import OperatorClient
 import Wire
 import WorkloadAPI
 import WorkloadIdentity
+import WorkloadIdentity
 
 struct SVIDCommands: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -32,11 +33,32 @@ struct SVIDCommands: ParsableCommand {
     @Option(name: .customLong("out"), help: "The folder for the files; without it, the SVIDs are printed.")
     var output: String?
 
+    @Flag(help: "Make the key here and have it certified; the entry must permit 'own_key'. Needs --out.")
+    var ownKey = false
+
     @Flag(help: "Print JSON.")
     var json = false
 
+    func validate() throws {
+      guard !ownKey || output != nil else { throw ValidationError("--own-key needs a folder: name it with --out.") }
+    }
+
+    /// A certificate for a key that the daemon never sees.
+    private func certified() async throws(OperatorError) -> ClientX509Update {
+      let (id, pair, request): (SPIFFEID?, WorkloadKeyPair, [UInt8])
+      do {
+        (id, pair) = (identity.spiffeID, try WorkloadKeyPair(in: SVIDKeyStore(capacity: 1)))
+        request = try pair.request()
+      } catch {
+        throw OperatorError(.failed, "The key could not be made: \(error).")
+      }
+      let svid = try await socket.call { try await $0.x509SVID(request: request, id: id) }
+      return ClientX509Update(alone: svid.with(key: pair.key))
+    }
+
     func perform() async throws(OperatorError) {
-      let update = try await socket.first { (client, step) in try await client.x509SVIDs(step) }
+      let update =
+        try await ownKey ? certified() : socket.first { (client, step) in try await client.x509SVIDs(step) }
       let now = SystemClock().now()
       guard let output else {
         return tell(try await SVIDFiles.json(update, id: identity.spiffeID, now: now), SVIDFiles.words)

@@ -74,7 +74,7 @@ final class WorkloadBench: Sendable {
       root: AbsentRoot(), attestor: try WorkloadUsers(users: users),
       recorder: GateWorkloadRecorder(gate: gate, store: store), time: time, random: random)
     // What the HSM can do is measured, and not what callers may have of it.
-    parts.signaturesPerMinute = (all: 1_000_000_000, caller: 1_000_000_000)
+    parts.signaturesPerMinute = (all: 1_000_000_000, user: 1_000_000_000, caller: 1_000_000_000)
     self.parts = parts
     let service = Service(parts)
     let memory = try ProcessFigures.residentMiB(getpid())

@@ -136,14 +136,56 @@ extension EndToEndTests {
       #expect(try await office.isSound())
     }
 
+    /// A root whose key lies in a file signs at the command line; and a workload's own key is certified.
+    @Test func aRootOnDiskAndAKeyOfOnesOwn() async throws {
+      let office = try KeyOffice("disk")
+      let running = try await office.start()
+      let (key, root) = (try office.file("disk.key"), try office.file("disk.pem"))
+      try await Upstream.openssl([
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", root,
+        "-days", "30", "-subj", "/CN=A root on disk", "-addext", "basicConstraints=critical,CA:true", "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+      ])
+      unsafe chmod(key, 0o600)
+      let asked = try await office.json(["ca", "request", "x509"])
+      let id = try #require(asked["id"]?.string)
+      let disk = ["--upstream-certificate", root, "--upstream-key", key]
+      #expect(try await office.json(["ca", "import", id] + disk)["state"] == "prepared")
+      #expect(try await office.json(["ca", "activate", "x509"])["state"] == "active")
+      // A rotation must not quietly go back to the deployment's own root.
+      #expect(try await office.tool(["ca", "rotate", "x509"]).summary.hasSuffix("authority_upstream"))
+      let folder = try office.file("own")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      _ = try await office.json(["svid", "fetch", "--own-key", "--out", folder])
+      try await Upstream.openssl([
+        "verify", "-x509_strict", "-CAfile", root, "-untrusted", folder + "/svid.pem", folder + "/svid.pem",
+      ])
+      let halves = try await (
+        Built.pipe("/usr/bin/openssl", ["pkey", "-in", folder + "/svid.key", "-pubout"]),
+        Built.pipe("/usr/bin/openssl", ["x509", "-in", folder + "/svid.pem", "-noout", "-pubkey"])
+      )
+      #expect(halves.0.output == halves.1.output && !halves.0.output.isEmpty)
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
     /// Two deployments that trust each other's bundle: a token of one verifies at the other, for whom the entry says so.
     @Test func aFederatedTokenVerifies() async throws {
       let (here, there) = (try KeyOffice("here"), try KeyOffice("there"))
       let (near, far) = (try await here.start(), try await there.start())
       let domain = try #require(far.ready["trust_domain"])
       let bundle = try here.file("far.json", Data(try await far.client.get("/.well-known/spiffe-bundle").body))
-      #expect(
-        try await here.tool(["federation", "set", "--trust-domain", domain, "--bundle", bundle]).status == 0)
+      // The endpoint is the other deployment's own API server, which proves itself by its SPIFFE ID.
+      let api = try #require(far.ready["api"])
+      let federated = try await here.tool([
+        "federation", "set", "--trust-domain", domain, "--bundle", bundle, "--url", api + "/.well-known/spiffe-bundle",
+        "--profile", "https_spiffe", "--endpoint-id", "spiffe://\(domain)/trustcore/api",
+      ])
+      #expect(federated.status == 0, "\(federated.complaint)")
+      try await Built.eventually("a fetch of the bundle") {
+        let rows = try await here.json(["federation", "list"])["federations"]?.array ?? []
+        return rows.first?.object?["last_success"] != nil
+      }
       let token = try #require(
         try await there.json(["svid", "jwt", "--audience", "near"])["svids"]?.array?.first?.object?["token"]?.string)
       let script = try here.file(

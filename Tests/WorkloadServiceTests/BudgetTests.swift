@@ -30,7 +30,7 @@ import WorkloadIdentity
   }
 
   @Test func eachCallerEachEntryAndAll() async throws {
-    let d = try await D.found { $0.signaturesPerMinute = (all: 600, caller: 100) }
+    let d = try await D.found { $0.signaturesPerMinute = (all: 600, user: 600, caller: 100) }
     _ = try await d.change(create: [
       D.entry("/a", "unix:uid:1"), D.entry("/b", "unix:uid:2"),
       D.entry("/c", "unix:uid:3", with: ["signatures_per_minute": 40]),
@@ -59,6 +59,20 @@ import WorkloadIdentity
     await d.stop()
   }
 
+  /// More processes do not give a user more than others leave.
+  @Test func oneUserLeavesSomethingToOthers() async throws {
+    let d = try await D.found { $0.signaturesPerMinute = (all: 600, user: 200, caller: 100) }
+    _ = try await d.change(create: [D.entry("/a", "unix:uid:1"), D.entry("/b", "unix:uid:2")])
+    // A twentieth of a minute's budget at once: 10 for a user, 5 for each process.
+    for process in 0..<2 {
+      let connection = d.connect(uid: 1)
+      for number in 0..<5 { #expect(await code(of: connection, "\(process)/\(number)") == nil) }
+    }
+    #expect(await code(of: d.connect(uid: 1), "third") == "user_rate")
+    #expect(await code(of: d.connect(uid: 2), "another user") == nil)
+    await d.stop()
+  }
+
   @Test func aChangedRateCounts() async throws {
     let d = try await D.found()
     let id = try await d.change(create: [D.entry("/c", "unix:uid:3", with: ["signatures_per_minute": 100_000])])[0]
@@ -71,7 +85,7 @@ import WorkloadIdentity
   }
 
   @Test func whoIsRefusedIsInNobodysWay() async throws {
-    let d = try await D.found { $0.signaturesPerMinute = (all: 180_000, caller: 20) }
+    let d = try await D.found { $0.signaturesPerMinute = (all: 180_000, user: 60_000, caller: 20) }
     _ = try await d.change(create: [D.entry("/a", "unix:uid:1")])
     let greedy = d.connect(uid: 1)
     #expect(await code(of: greedy, "1") == nil)
@@ -84,7 +98,7 @@ import WorkloadIdentity
   }
 
   @Test func renewalsWait() async throws {
-    let d = try await D.found { $0.signaturesPerMinute = (all: 200, caller: 1200) }
+    let d = try await D.found { $0.signaturesPerMinute = (all: 200, user: 200, caller: 1200) }
     _ = try await d.change(create: (1...30).map { D.entry("/\($0)", "unix:uid:\($0)") })
     var all: [any WorkloadUpdates] = []
     for uid in 1...30 {

@@ -13,6 +13,11 @@ public struct ClientX509SVID: Sendable {
   public let bundle: [[UInt8]]
   /// The entry's hint; empty where it has none.
   public let hint: String
+
+  /// The same with the key that its workload has kept.
+  public func with(key: SVIDKey) -> ClientX509SVID {
+    ClientX509SVID(id: id, chain: chain, key: key, bundle: bundle, hint: hint)
+  }
 }
 
 /// All that a workload is entitled to. It is complete: what is absent was taken away.
@@ -23,6 +28,15 @@ public struct ClientX509Update: Sendable {
   public let crls: [[UInt8]]
   /// The roots of the other trust domains, each DER.
   public let federated: [TrustDomain: [[UInt8]]]
+
+  /// An update of one identity, of which nothing else is known.
+  public init(alone svid: ClientX509SVID) { self.init(svids: [svid], crls: [], federated: [:]) }
+
+  init(svids: [ClientX509SVID], crls: [[UInt8]], federated: [TrustDomain: [[UInt8]]]) {
+    self.svids = svids
+    self.crls = crls
+    self.federated = federated
+  }
 }
 
 /// Whether a client wants more of a stream.
