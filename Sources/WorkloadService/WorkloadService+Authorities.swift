@@ -225,7 +225,10 @@ extension WorkloadService {
       try await record(.listed(issuer: row.id, list: list, nextUpdate: next))
       listed[row.id] = newest
     }
-    let revoked = authorityRows.filter { $0.kind == .x509 && $0.state == .revoked && now < $0.notAfter }
+    // Those under somebody else's root are for that root to revoke.
+    let revoked = authorityRows.filter {
+      $0.kind == .x509 && $0.state == .revoked && $0.request.isEmpty && now < $0.notAfter
+    }
     let change = revoked.map(\.changeIndex).max() ?? 0
     if !revoked.isEmpty, isDue(lists.first { $0.issuer == "root" }, newest: change, at: now) {
       let list = try await parts.root.revocationList(
