@@ -1,3 +1,5 @@
+// Whichever of the two the compiler loads first is taken to define `stat`.
+import CoreFoundation
 import Glibc
 
 /// The Workload API cannot be served.

@@ -1,3 +1,5 @@
+// Whichever of the two the compiler loads first is taken to define `stat`.
+import CoreFoundation
 import Glibc
 
 /// What names the contents of a file, as stat(2) gives it: equal as long as nobody wrote to the file or its inode.
