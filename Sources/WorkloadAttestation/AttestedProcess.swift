@@ -55,9 +55,10 @@ public struct AttestedProcess: Sendable, Equatable {
   /// `unix:supplementary_group`, `unix:path`, `unix:sha256`, `systemd:id`, `k8s:pod-uid` (of a static pod SPIRE takes
   /// the API object's uid, this the configuration's hash). Otherwise than there: `unix:path` only where that path is
   /// this very file on the host; names from files alone, not from NSS; what a user makes below his own control group
-  /// is never a container of the host's; the outermost container counts. Of our own: `container:id`,
-  /// `container:runtime`, `container:rootless:UID:ID`, `k8s:qos`. What takes a call to systemd, a container runtime
-  /// or a kubelet is not there: `systemd:fragment_path`, `docker:*`, the other `k8s:*`.
+  /// is never a container of the host's; the outermost container counts. Of our own: `container:id` and
+  /// `container:runtime` of what root's runtimes made, `container:rootless:UID:ID` of what a user's did, `k8s:qos`. What
+  /// takes a call to systemd, a container runtime or a kubelet is not there: `systemd:fragment_path`, `docker:*`, the
+  /// other `k8s:*`.
   public var selectors: [Selector] {
     var texts: Set<String> = ["unix:uid:\(uid)", "unix:gid:\(gid)"]
     func add(_ prefix: String, _ value: String?) {
@@ -79,10 +80,10 @@ public struct AttestedProcess: Sendable, Equatable {
         texts.insert("container:rootless:\(user):\(container.id)")
       } else {
         add("container:id:", container.id)
+        add("container:runtime:", container.runtime?.rawValue)
         add("k8s:pod-uid:", container.podUID)
         add("k8s:qos:", container.quality)
       }
-      add("container:runtime:", container.runtime?.rawValue)
     }
     // A text that no selector can hold is in no entry either.
     return texts.sorted().compactMap { try? Selector($0) }

@@ -31,68 +31,74 @@ public struct Container: Sendable, Equatable {
     self.quality = quality
   }
 
-  /// Reads a path from its root. systemd's driver gives `SLICE/…/RUNTIME-ID.scope`, with the pod in the last slice; the
-  /// other one, cgroupfs, folders named after the runtime or `kubepods`.
-  init?(path: ArraySlice<Substring>) {
-    let rest = path.drop(while: ControlGroups.isSlice)
-    guard let first = rest.first else { return nil }
-    let next = rest.dropFirst()
-    if let (runtime, id) = Self.scope(first) {
-      self.init(id: id, runtime: runtime)
-      if rest.startIndex > path.startIndex { placeInPod(path[rest.startIndex - 1]) }
-    } else if let user = Self.manager(first),
-      let (runtime, id) = next.drop(while: ControlGroups.isSlice).first
-        .flatMap(Self.scope)
-    {
-      self.init(id: id, runtime: runtime, user: user)
-    } else if rest.startIndex > path.startIndex {
-      // containerd whose driver is cgroupfs below a kubelet whose is systemd: SLICE:cri-containerd:ID in one name.
-      guard first == "containerd.service", let fields = next.first?.split(separator: ":"), fields.count == 3,
-        fields[1] == "cri-containerd", let id = Self.id(fields[2])
-      else { return nil }
-      self.init(id: id, runtime: .containerd)
-      placeInPod(fields[0])
-      if podUID == nil { return nil }
+  /// Reads a path from its root: the first container in it, with what is inside that one's group. systemd's driver gives
+  /// `SLICE/…/RUNTIME-ID.scope`, with the pod in the last slice; the other one, cgroupfs, folders named after the runtime
+  /// or `kubepods`.
+  static func outermost(of path: ArraySlice<Substring>) -> (container: Container, inside: ArraySlice<Substring>)? {
+    var rest = ControlGroups.belowSlices(of: path)
+    let slice = path[..<rest.startIndex].last
+    guard let first = rest.popFirst() else { return nil }
+    let container: Container?
+    if let (runtime, id) = scope(first) {
+      container = Container(id: id, runtime: runtime, slice: slice)
+    } else if let user = manager(first) {
+      rest = ControlGroups.belowSlices(of: rest)
+      container = rest.popFirst().flatMap(scope).map { Container(id: $1, runtime: $0, user: user) }
+    } else if slice != nil, first == "containerd.service" {
+      // Where runc puts it in version 1, in systemd's hierarchy.
+      container = rest.popFirst().flatMap(Container.init(sliceAndID:))
     } else {
-      self.init(folder: first, next)
+      container = Container(sliceAndID: first) ?? (slice == nil ? Container(folder: first, &rest) : nil)
     }
+    return container.map { ($0, rest) }
+  }
+
+  /// Whether a part of a path is what an engine whose driver is cgroupfs calls a container's group.
+  static func isNamed(by part: Substring) -> Bool {
+    ["", "libpod-", "crio-"].contains { id(part, after: $0) != nil }
+  }
+
+  /// `SLICE:cri-containerd:ID` in one name: containerd whose driver is cgroupfs, below a kubelet whose is systemd.
+  private init?(sliceAndID part: Substring) {
+    let fields = part.split(separator: ":", omittingEmptySubsequences: false)
+    guard fields.count == 3, fields[1] == "cri-containerd", let id = Self.id(fields[2]) else { return nil }
+    self.init(id: id, runtime: .containerd, slice: fields[0])
+    if podUID == nil { return nil }
   }
 
   /// Below the root itself: the driver cgroupfs.
-  private init?(folder first: Substring, _ rest: ArraySlice<Substring>) {
-    var rest = rest
-    switch first {
-    case "docker":
-      guard let id = rest.first.flatMap(Self.id) else { return nil }
-      self.init(id: id, runtime: .docker)
-    case "libpod_parent":
-      guard let part = rest.first, part.hasPrefix("libpod-"), let id = Self.id(part.dropFirst(7)) else { return nil }
-      self.init(id: id, runtime: .podman)
-    case "kubelet":
-      // The cgroup root of kind's kubelet.
-      guard rest.popFirst() == "kubepods" else { return nil }
-      self.init(pods: rest)
-    case "kubepods": self.init(pods: rest)
-    default: return nil
+  private init?(folder first: Substring, _ rest: inout ArraySlice<Substring>) {
+    // The cgroup root of kind's kubelet.
+    if first == "kubelet", rest.popFirst() != "kubepods" { return nil }
+    if ["kubelet", "kubepods"].contains(first) {
+      self.init(pods: &rest)
+      return
     }
+    let engines: [Substring: (Runtime, String)] = [
+      "docker": (.docker, ""), "libpod_parent": (.podman, "libpod-"), "crio": (.crio, "crio-"),
+    ]
+    guard let (runtime, prefix) = engines[first], let id = rest.popFirst().flatMap({ Self.id($0, after: prefix) })
+    else { return nil }
+    self.init(id: id, runtime: runtime)
   }
 
   /// `[burstable/|besteffort/]podUID/[crio-]ID`
-  private init?(pods path: ArraySlice<Substring>) {
-    var rest = path
+  private init?(pods rest: inout ArraySlice<Substring>) {
     let quality = rest.first.flatMap { ["burstable", "besteffort"].contains($0) ? String($0) : nil }
     if quality != nil { rest.removeFirst() }
     guard let pod = rest.popFirst(), pod.hasPrefix("pod"), let podUID = Self.podUID(pod.dropFirst(3)),
       let last = rest.popFirst()
     else { return nil }
-    let isCRIO = last.hasPrefix("crio-")
-    guard let id = Self.id(isCRIO ? last.dropFirst(5) : last) else { return nil }
-    self.init(id: id, runtime: isCRIO ? .crio : nil, podUID: podUID, quality: quality ?? "guaranteed")
+    let crio = Self.id(last, after: "crio-")
+    guard let id = crio ?? Self.id(last) else { return nil }
+    self.init(id: id, runtime: crio == nil ? nil : .crio, podUID: podUID, quality: quality ?? "guaranteed")
   }
 
-  /// The pod of a slice: `kubepods[-burstable|-besteffort]-podUID.slice`, below other slices with their names before it.
-  private mutating func placeInPod(_ slice: Substring) {
-    guard slice.hasSuffix(".slice") else { return }
+  /// With the pod of the slice that it is in: `kubepods[-burstable|-besteffort]-podUID.slice`, below other slices with
+  /// their names before it.
+  private init(id: String, runtime: Runtime, slice: Substring?) {
+    self.init(id: id, runtime: runtime)
+    guard let slice, slice.hasSuffix(".slice") else { return }
     let name = slice.dropLast(6)
     guard let mark = name.ranges(of: "-pod").last, let uid = Self.podUID(name[mark.upperBound...]) else { return }
     var parents = name[..<mark.lowerBound].split(separator: "-", omittingEmptySubsequences: false)
@@ -108,8 +114,8 @@ public struct Container: Sendable, Equatable {
       ("docker-", .docker), ("libpod-", .podman), ("cri-containerd-", .containerd), ("nerdctl-", .containerd),
       ("crio-", .crio),
     ]
-    for (prefix, runtime) in prefixes where part.hasPrefix(prefix) {
-      return id(part.dropFirst(prefix.utf8.count).dropLast(6)).map { (runtime, $0) }
+    for (prefix, runtime) in prefixes {
+      if let id = id(part.dropLast(6), after: prefix) { return (runtime, id) }
     }
     return nil
   }
@@ -120,8 +126,9 @@ public struct Container: Sendable, Equatable {
     return uid.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt32(uid) : nil
   }
 
-  private static func id(_ text: Substring) -> String? {
-    text.utf8.count == 64 && text.utf8.allSatisfy(isHexadecimal) ? String(text) : nil
+  private static func id(_ text: Substring, after prefix: String = "") -> String? {
+    let id = text.dropFirst(prefix.utf8.count)
+    return text.hasPrefix(prefix) && id.utf8.count == 64 && id.utf8.allSatisfy(isHexadecimal) ? String(id) : nil
   }
 
   /// A UUID, whose dashes systemd's driver writes as `_`, or the hash of a static pod's configuration.

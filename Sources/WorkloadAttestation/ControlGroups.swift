@@ -1,8 +1,8 @@
 /// The control groups of a process (cgroups(7)), and what their paths say of systemd's unit and of the container.
 ///
-/// A path is believed from its root downwards, and only as far as root alone makes groups: slices are systemd's, and
-/// what the first scope, service or runtime's folder in them holds is up to whoever runs there. A container that makes
-/// `kubepods/…` below its own group stays the container that it is.
+/// A path is believed from its root downwards, and only as far as root alone makes groups: slices are systemd's where
+/// their names tell of their place, and what the first scope, service or runtime's folder in them holds is up to
+/// whoever runs there. A container that makes `kubepods/…` below its own group stays the container that it is.
 enum ControlGroups {
   static let limit = 1 << 16
 
@@ -47,13 +47,18 @@ enum ControlGroups {
         // the group. A group that is deleted is no more.
         return Reading(failure: membership.path.hasPrefix("/..") ? "outside_cgroup_namespace" : "path_malformed")
       }
-      if let container = Container(path: parts[...]), !containers.contains(container) { containers.append(container) }
+      let (container, unit) = (Container.outermost(of: parts[...]), unit(of: parts[...]))
+      // An engine that is told to (`--cgroup-parent`) puts its container right into the group of another or of a unit.
+      for rest in [container?.inside, unit?.inside] {
+        if let part = rest?.first, Container.isNamed(by: part) { return Reading(failure: "nested_container") }
+      }
+      if let container = container?.container, !containers.contains(container) { containers.append(container) }
     }
     guard containers.count < 2 else { return Reading(failure: "two_containers") }
     let container = containers.first
     // systemd's hierarchy is its own one in version 1, hybrid or not, and else the unified one.
     let own = memberships.first { $0.controllers == "name=systemd" } ?? memberships.first { $0.controllers.isEmpty }
-    guard let unit = own.flatMap({ components($0.path) }).flatMap({ unit(of: $0[...]) }) else {
+    guard let unit = own.flatMap({ components($0.path) }).flatMap({ unit(of: $0[...]) })?.name else {
       return Reading(container: container)
     }
     // A container below its runtime's service is not that service; a user's own containers are that user's.
@@ -71,21 +76,35 @@ enum ControlGroups {
     return parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." } ? parts : nil
   }
 
-  /// The unit of systemd that a path lies in: the first part that is no slice. It is the unit of the system's manager;
-  /// those of a user's manager lie below `user@UID.service` and are that user's.
-  static func unit(of path: ArraySlice<Substring>) -> String? {
-    guard let first = path.drop(while: isSlice).first else { return nil }
+  /// The unit of systemd that a path lies in, with what is inside its group: the first part that is no slice. It is the
+  /// unit of the system's manager; those of a user's manager lie below `user@UID.service` and are that user's.
+  static func unit(of path: ArraySlice<Substring>) -> (name: String, inside: ArraySlice<Substring>)? {
+    let rest = belowSlices(of: path)
+    guard let first = rest.first else { return nil }
     // systemd puts a `_` before names that the kernel might take for a file of its own.
     let name = first.hasPrefix("_") ? first.dropFirst() : first
     let suffixes = [".service", ".scope", ".socket", ".mount", ".swap"]
     guard name.utf8.count < 256, name.utf8.allSatisfy(isUnitCharacter),
       let suffix = suffixes.first(where: name.hasSuffix), name.utf8.count > suffix.utf8.count, name.first != "@"
     else { return nil }
-    return String(name)
+    return (String(name), rest.dropFirst())
   }
 
-  /// Whether a part is a slice of systemd.
-  static func isSlice(_ part: Substring) -> Bool { part.hasSuffix(".slice") && part.utf8.allSatisfy(isUnitCharacter) }
+  /// A path without the slices of systemd that it begins with. The name of one tells of its place (systemd.slice(5)):
+  /// `a-b.slice` lies in `a.slice`, which lies in the root. Other groups whose names end so are not systemd's: a
+  /// container may be called `web.slice`, and its root makes in there what it likes.
+  static func belowSlices(of path: ArraySlice<Substring>) -> ArraySlice<Substring> {
+    var rest = path
+    var parent: Substring?
+    while let part = rest.first, part.hasSuffix(".slice"), part.utf8.allSatisfy(isUnitCharacter) {
+      let name = part.dropLast(6)
+      guard !name.isEmpty, parent.map({ name.hasPrefix($0 + "-") }) ?? name.allSatisfy({ $0 != "-" && $0 != "." })
+      else { break }
+      parent = name
+      rest.removeFirst()
+    }
+    return rest
+  }
 
   /// systemd.unit(5): letters, digits, `:`, `-`, `_`, `.`, `\`, and `@` of templates.
   private static func isUnitCharacter(_ byte: UInt8) -> Bool {

@@ -52,6 +52,11 @@ struct Shape {
     Shape(
       name: "escaped by systemd", source: "systemd, cg_escape", text: "0::/_cgroup.service\n", unit: "cgroup.service"),
     Shape(
+      name: "escaped twice", source: "systemd, cg_escape", text: "0::/system.slice/__x.service\n", unit: "_x.service"),
+    Shape(
+      name: "a scope with a folder", source: "seen, systemd-run --scope", text: "0::/machine.slice/web.scope/payload\n",
+      unit: "web.scope"),
+    Shape(
       name: "nspawn", source: "systemd-nspawn(1)", text: "0::/machine.slice/machine-web.scope/payload\n",
       unit: "machine-web.scope"),
     Shape(name: "no unit's name", source: "systemd.unit(5)", text: "0::/system.slice/a b.service\n"),
@@ -82,6 +87,12 @@ struct Shape {
       text: "0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-\(a).scope\n",
       container: Container(id: a, runtime: .docker, user: 1000), unit: "user@1000.service"),
     Shape(
+      name: "docker's builder", source: "seen, BuildKit in dockerd",
+      text: "0::/docker/buildkit/abcdefghijklmnopqrstuvwxy\n"),
+    Shape(
+      name: "docker in docker, cgroupfs", source: "seen, docker:dind", text: "0::/docker/\(a)/docker/\(b)\n",
+      container: docker()),
+    Shape(
       name: "the engine itself", source: "docker.service", text: "0::/system.slice/docker.service\n",
       unit: "docker.service"),
   ]
@@ -101,12 +112,23 @@ struct Shape {
       name: "podman, cgroupfs", source: "podman --cgroup-manager=cgroupfs", text: "0::/libpod_parent/libpod-\(a)\n",
       container: Container(id: a, runtime: .podman)),
     Shape(
+      name: "Quadlet", source: "seen, podman --cgroups=split", text: "0::/system.slice/q.service/libpod-payload-\(a)\n",
+      unit: "q.service"),
+    Shape(
+      name: "Quadlet of a user", source: "seen, podman --cgroups=split",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/app.slice/web.service/libpod-payload-\(a)\n",
+      unit: "user@1000.service"),
+    Shape(
       name: "podman's monitor is no container", source: "conmon",
       text: "0::/machine.slice/libpod-conmon-\(a).scope\n", unit: "libpod-conmon-\(a).scope"),
     Shape(
       name: "rootless podman", source: "spire docker_posix_test.go",
       text: "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-\(a).scope\n",
       container: Container(id: a, runtime: .podman, user: 1000), unit: "user@1000.service"),
+    Shape(
+      name: "rootless podman pod", source: "seen, podman pod create with crun",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_\(b).slice/libpod-\(a).scope"
+        + "/container\n", container: Container(id: a, runtime: .podman, user: 1000), unit: "user@1000.service"),
     Shape(
       name: "nerdctl", source: "containerd/nerdctl generateCgroupPath",
       text: "0::/system.slice/nerdctl-\(a).scope\n", container: Container(id: a, runtime: .containerd),
@@ -153,9 +175,23 @@ struct Shape {
       name: "kind's cgroup root, cgroupfs", source: "find_string 8685093331",
       text: "0::/kubelet/kubepods/burstable/pod\(pod)/\(a)\n", container: pod(nil, "burstable")),
     Shape(
-      name: "containerd on cgroupfs below a kubelet on systemd", source: "containerd, SystemdCgroup = false",
-      text: "0::/system.slice/containerd.service/kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)\n",
+      name: "containerd on cgroupfs below a kubelet on systemd, v1", source: "containerd, SystemdCgroup = false",
+      text: "1:name=systemd:/system.slice/containerd.service/"
+        + "kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)\n",
       container: pod(.containerd, "burstable")),
+    Shape(
+      name: "the same, all hierarchies", source: "seen, containerd, SystemdCgroup = false",
+      text: "4:cpuset:/kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)\n"
+        + "1:name=systemd:/system.slice/containerd.service/"
+        + "kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)\n",
+      container: pod(.containerd, "burstable")),
+    Shape(
+      name: "the same, v2", source: "seen, containerd, SystemdCgroup = false: runc takes the folder of its own group",
+      text: "0::/system.slice/kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)\n",
+      container: pod(.containerd, "burstable")),
+    Shape(
+      name: "CRI-O without a pod", source: "CRI-O, cgroup_manager cgroupfs", text: "0::/crio/crio-\(a)\n",
+      container: Container(id: a, runtime: .crio)),
     Shape(
       name: "CRI-O's monitor is no container", source: "conmon",
       text: "0::/kubepods.slice/kubepods-pod\(podUnderscored).slice/crio-conmon-\(a).scope\n",
@@ -185,11 +221,73 @@ struct Shape {
       name: "a service called containerd elsewhere", source: "ours",
       text: "0::/containerd.service/x-pod\(pod).slice:cri-containerd:\(a)\n", unit: "containerd.service"),
     Shape(
+      name: "a group that a container calls a slice", source: "seen, runc run web.slice in a session",
+      text: "0::/user.slice/user-0.slice/web.slice/docker-\(a).scope\n"),
+    Shape(
+      name: "a service in such a group", source: "seen, runc run web.slice",
+      text: "0::/user.slice/user-0.slice/web.slice/sshd.service\n"),
+    Shape(
+      name: "slices of systemd's in such a group", source: "seen, runc run web.slice",
+      text: "0::/user.slice/user-0.slice/web.slice/system.slice/sshd.service\n"),
+    Shape(
+      name: "LXC's group of a container called web.slice", source: "lxc, lxc.payload.NAME",
+      text: "0::/lxc.payload.web.slice/docker-\(a).scope\n"),
+    Shape(
+      name: "a slice with dashes at the root", source: "systemd.slice(5)", text: "0::/a-b.slice/docker-\(a).scope\n"),
+    Shape(name: "a slice without a name", source: "systemd.slice(5)", text: "0::/.slice/docker-\(a).scope\n"),
+    Shape(
+      name: "a slice that only begins like its parent", source: "systemd.slice(5)",
+      text: "0::/user.slice/users.slice/docker-\(a).scope\n"),
+    Shape(
+      name: "a user's group that he calls a slice", source: "ours",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/app.slice/web.slice/docker-\(a).scope\n",
+      unit: "user@1000.service"),
+    Shape(
+      name: "no scope", source: "seen, rootless podman",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/user.slice/\(a)\n", unit: "user@1000.service"),
+    Shape(
+      name: "a user makes another's manager", source: "ours",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/user@1001.service/user.slice/docker-\(a).scope\n",
+      unit: "user@1000.service"),
+    Shape(
+      name: "another's container as parent", source: "seen, docker run --cgroup-parent=/docker/VICTIM",
+      text: "0::/docker/\(a)/\(b)\n", failure: "nested_container"),
+    Shape(
+      name: "another's container as parent, in one hierarchy", source: "ours",
+      text: "2:pids:/docker/\(b)\n1:memory:/docker/\(a)/\(b)\n", failure: "nested_container"),
+    Shape(
+      name: "a service as parent", source: "seen, docker run --cgroup-parent=/system.slice/cron.service",
+      text: "0::/system.slice/cron.service/\(a)\n", failure: "nested_container"),
+    Shape(
+      name: "a service as podman's parent", source: "podman run --cgroup-parent",
+      text: "0::/system.slice/cron.service/libpod-\(a)\n", failure: "nested_container"),
+    Shape(
+      name: "another's scope as CRI-O's parent", source: "ours",
+      text: "0::/system.slice/docker-\(a).scope/crio-\(b)\n", failure: "nested_container"),
+    Shape(
+      name: "another's pod's container as parent", source: "docker run --cgroup-parent",
+      text: "0::/kubepods/burstable/pod\(pod)/\(a)/\(b)\n", failure: "nested_container"),
+    Shape(
+      name: "another's container of containerd as parent", source: "docker run --cgroup-parent",
+      text: "0::/system.slice/kubepods-burstable-pod\(podUnderscored).slice:cri-containerd:\(a)/\(b)\n",
+      failure: "nested_container"),
+    Shape(
+      name: "a user's container as parent", source: "ours",
+      text: "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-\(a).scope/\(b)\n",
+      failure: "nested_container"),
+    Shape(
       name: "two containers are none", source: "spire containerinfo, container-id-conflict",
       text: "2:pids:/docker/\(a)\n1:memory:/docker/\(b)\n", failure: "two_containers"),
     Shape(
       name: "outside the cgroup namespace", source: "spire k8s/testdata/cgroups_pid_in_crio_pod.txt",
       text: "0::/../crio-\(a).scope\n", failure: "outside_cgroup_namespace"),
+    Shape(
+      name: "outside the cgroup namespace, in some hierarchies", source: "seen, a daemon in docker, v1",
+      text: "6:pids:/../docker/\(a)\n4:memory:/../../docker/\(a)\n1:cpu:/docker/\(a)\n",
+      failure: "outside_cgroup_namespace"),
+    Shape(
+      name: "deleted below a service", source: "seen, a service that delegates to itself",
+      text: "0::/system.slice/dlg.service/x (deleted)\n", failure: "path_malformed"),
     Shape(
       name: "deleted", source: "kernel, proc_cgroup_show", text: "0::/system.slice/nginx.service (deleted)\n",
       failure: "path_malformed"),

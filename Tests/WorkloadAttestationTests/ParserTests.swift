@@ -16,6 +16,26 @@ import WorkloadIdentity
     print("control group shapes: \(Shape.all.count) ran, none left out")
   }
 
+  /// What is made inside a container, under whichever name, makes it no other one.
+  @Test func whatAContainerMakesInside() throws {
+    let single = Shape.all.filter { $0.text.hasPrefix("0::/") && $0.text.utf8.count { $0 == 0x0A } == 1 }
+    var (same, refused) = (0, 0)
+    for outer in single where outer.container != nil {
+      for inner in single {
+        let text = outer.text.dropLast() + inner.text.dropFirst(3)
+        let reading = ControlGroups.read(try #require(ControlGroups.parse(Array(text.utf8))))
+        if reading.failure == nil {
+          same += 1
+          #expect(reading == .init(container: outer.container, unit: outer.unit), "\(text)")
+        } else {
+          refused += 1
+          #expect(reading == .init(failure: reading.failure), "\(text)")
+        }
+      }
+    }
+    print("groups made inside containers: \(same) told nothing else, \(refused) nothing at all")
+  }
+
   @Test(arguments: [
     "", "0:/\n", "0::\n", "x::/\n", "::/\n", "0::a\n", "0:a\n", "0::/a\u{1}\n", "0::/\n0\n", "-1::/\n",
   ]) func malformedControlGroups(text: String) {
