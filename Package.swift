@@ -244,7 +244,7 @@ let testing: [Target] = [
     dependencies: [
       "OperatorClient", "trustcore", "TrustCoreAPI", "Wire", "JOSE", "AgentIdentity", "Envelope", "SecretMemory",
       "WorkloadIdentity", "WorkloadAttestation", "WorkloadAPI", crypto, x509, asn1, httpTypes, logging, nioCore, nioSSL,
-      argumentParser, serviceLifecycle,
+      argumentParser, serviceLifecycle, "KeyHierarchy",
     ] + hummingbird, path: "Tests/OperatorClientTests"),
   .testTarget(
     name: "WorkloadIdentityTests",

@@ -50,9 +50,9 @@ extension Set<JWSAlgorithm> {
 }
 
 /// Limits on what comes from outside.
-enum JOSELimits {
+package enum JOSELimits {
   /// The longest compact JWS, in bytes.
-  static let token = 16_384
+  package static let token = 16_384
   /// The longest `kid`, in bytes.
   static let keyID = 256
   /// The most keys in a set.

@@ -24,6 +24,8 @@ public struct OperatorError: Error, Sendable, Equatable, CustomStringConvertible
     public static let inputOutput = Code("io_failed")
     /// The output cannot be made.
     public static let cannotCreate = Code("cannot_create")
+    /// A folder cannot be written, and may be later.
+    public static let folderNotWritten = Code("folder_not_written")
     /// The input is no encrypted file of TrustCore.
     public static let notEnvelope = Code("not_an_envelope")
     /// The input was encrypted by a later version.
@@ -90,8 +92,8 @@ public struct OperatorError: Error, Sendable, Equatable, CustomStringConvertible
 
   private static let exitCodes: [Code: Int32] = [
     .usage: 64, .malformed: 65, .notEnvelope: 65, .tooNew: 65, .truncated: 65, .notAuthentic: 65, .noInput: 66,
-    .unreachable: 69, .hsmFailed: 69, .cannotCreate: 73, .inputOutput: 74, .notReady: 75, .exposed: 77,
-    .wrongPIN: 77,
+    .unreachable: 69, .hsmFailed: 69, .cannotCreate: 73, .folderNotWritten: 73, .inputOutput: 74, .notReady: 75,
+    .exposed: 77, .wrongPIN: 77,
     // What the caller says about the data is wrong, whatever the status says about the caller.
     Code("context_mismatch"): 65, Code("wrong_context"): 65,
   ]

@@ -47,16 +47,36 @@ public enum Wording {
   ///   - heading: the columns' names.
   ///   - numbers: the columns that stand to the right.
   ///   - rows: as many cells each as there are columns; cells are made ``visible(_:)``.
-  public static func table(_ heading: [String], numbers: Set<Int> = [], _ rows: [[String]]) -> String {
+  ///   - below: of each row what is too long, or too many, for a cell: lines of their own.
+  public static func table(
+    _ heading: [String], numbers: Set<Int> = [], _ rows: [[String]], below: [[String]] = []
+  ) -> String {
     let rows = ([heading] + rows).map { $0.map(visible) }
     let widths = heading.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
+    return rows.enumerated().map { index, row in
       let cells = row.enumerated().map { column, cell in
         let space = String(repeating: " ", count: widths[column] - cell.count)
         return numbers.contains(column) ? space + cell : cell + space
       }
-      return trimmed(cells.joined(separator: "  "))
+      let lines = index > 0 && index <= below.count ? below[index - 1] : []
+      return ([trimmed(cells.joined(separator: "  "))] + lines.map { "  " + visible($0) }).joined(separator: "\n")
     }.joined(separator: "\n")
+  }
+
+  /// A text in lines of at most 80 characters, the further ones indented; a word that is longer is not cut.
+  public static func folded(_ text: String) -> String {
+    var lines = [""]
+    for word in visible(text).split(separator: " ") {
+      let line = lines[lines.count - 1]
+      if line.isEmpty {
+        lines[lines.count - 1] = String(word)
+      } else if line.count + 1 + word.count <= 80 {
+        lines[lines.count - 1] = line + " " + word
+      } else {
+        lines.append("  " + word)
+      }
+    }
+    return lines.joined(separator: "\n")
   }
 
   /// Names with their values behind them in one column.

@@ -91,6 +91,26 @@ extension OperatorClient {
     case token(String)
   }
 
+  /// Who got an SVID, with the proof that it is on the record.
+  /// - Returns: `kind`, `id`, `leaf_index`, `issuance` and `seal`; nil where no such SVID is on the record.
+  public func issuance(_ name: SVIDName) async throws(OperatorError) -> JSONObject? {
+    let (kind, id) =
+      switch name {
+      case .serial(let text): ("x509", Self.serial(text))
+      case .token(let id): ("jwt", id)
+      }
+    guard id.isIdentifier else {
+      throw OperatorError(.usage, "That is no serial number in hexadecimal and no 'jti'.")
+    }
+    do throws(OperatorError) { return try await read("/v1/svids/\(kind)/\(id)") } catch {
+      guard error.code.description == "svid_not_found" else { throw error }
+      return nil
+    }
+  }
+
+  /// A serial number as the daemon writes it: tools print it in capitals and with colons.
+  public static func serial(_ text: String) -> String { text.lowercased().filter { $0 != ":" } }
+
   /// Revokes one SVID before its time.
   /// - Parameter seconds: how long it would have lived at most; nil for the longest that the daemon issues.
   public func revokeSVID(
@@ -98,8 +118,7 @@ extension OperatorClient {
   ) async throws(OperatorError) -> JSONObject {
     var body: JSONObject =
       switch name {
-      // Tools print it in capitals and with colons.
-      case .serial(let text): ["serial": .string(text.lowercased().filter { $0 != ":" })]
+      case .serial(let text): ["serial": .string(Self.serial(text))]
       case .token(let id): ["jti": .string(id)]
       }
     body["expires_in"] = seconds.map(JSONValue.integer)

@@ -53,11 +53,11 @@ public final class WorkloadFolder: Sendable {
   /// - Parameters:
   ///   - files: contents by name; those of other trust domains are below ``federated``.
   ///   - key: the content of ``keyName``, the one file that nobody else may read.
-  /// - Throws: ``OperatorError/Code-swift.struct/cannotCreate`` where a name is taken by something else, or writing fails.
+  /// - Throws: ``OperatorError/Code-swift.struct/folderNotWritten`` where writing fails and may not fail later;
+  ///   ``OperatorError/Code-swift.struct/cannotCreate`` where a name is taken by something else, or the folder is gone.
   public func publish(_ files: [String: [UInt8]], key: borrowing SecretBytes) throws(OperatorError) {
-    let names = files.keys.sorted()
     let inFederated = Self.federated + "/"
-    let links = names.filter { !$0.hasPrefix(inFederated) } + [Self.federated, Self.keyName]
+    let links = files.keys.sorted().filter { !$0.hasPrefix(inFederated) } + [Self.federated, Self.keyName]
     var missing: [String] = []
     for name in links where try !isLinked(name) { missing.append(name) }
     // What a version was for that is neither present, nor the one before it, or was never completed.
@@ -67,18 +67,38 @@ public final class WorkloadFolder: Sendable {
       remove(name)
     }
 
-    try before(.folder)
     let version = Self.prefix + String(UInt64.random(in: (1 << 60)...UInt64.max), radix: 16)
+    do throws(OperatorError) {
+      try write(version, files, key: key)
+      try link(version, missing: missing)
+    } catch {
+      // It takes room that others may need; where this fails too, the next run removes it.
+      if target(Self.data) != version, (try? before(.removal)) != nil { remove(version) }
+      throw error
+    }
+  }
+
+  // MARK: - Parts
+
+  /// Writes a version to the disk, which nothing leads to yet.
+  private func write(
+    _ version: String, _ files: [String: [UInt8]], key: borrowing SecretBytes
+  ) throws(OperatorError) {
+    try before(.folder)
     try check(unsafe mkdirat(folder, version, 0o755), version)
     try check(unsafe mkdirat(folder, version + "/" + Self.federated, 0o755), version)
-    for name in names {
-      guard let content = files[name] else { continue }
+    for (name, content) in files.sorted(by: { $0.key < $1.key }) {
       try unsafe write(version + "/" + name, content.span.bytes, mode: 0o644)
     }
     try write(version + "/" + Self.keyName, key.bytes, mode: 0o600)
     try before(.sync)
     try sync(version + "/" + Self.federated)
     try sync(version)
+  }
+
+  /// Puts a version in the place of the present one.
+  /// - Parameter missing: names that do not lead to ``data`` yet.
+  private func link(_ version: String, missing: [String]) throws(OperatorError) {
     // Before there is a version they lead nowhere, so that the first one comes at once as well.
     for name in missing {
       try before(.link(name))
@@ -92,11 +112,11 @@ public final class WorkloadFolder: Sendable {
     try sync(".")
   }
 
-  // MARK: - Parts
-
   private func check(_ result: Int32, _ name: String) throws(OperatorError) {
     guard result == 0 else {
-      throw OperatorError(.cannotCreate, "\(path)/\(name) cannot be written: \(Descriptor.reason).")
+      // Room is made and file systems are mended; a folder that is gone comes back as another one.
+      let code = errno == ENOENT ? OperatorError.Code.cannotCreate : .folderNotWritten
+      throw OperatorError(code, "\(path)/\(name) cannot be written: \(Descriptor.reason).")
     }
   }
 
@@ -106,7 +126,9 @@ public final class WorkloadFolder: Sendable {
     guard file >= 0 else { return try check(-1, name) }
     defer { close(file) }
     try unsafe content.withUnsafeBytes { (bytes) throws(OperatorError) in
-      try Descriptor(file).write(unsafe Span<UInt8>(_unsafeBytes: bytes))
+      do throws(OperatorError) { try Descriptor(file).write(unsafe Span<UInt8>(_unsafeBytes: bytes)) } catch {
+        throw OperatorError(.folderNotWritten, "\(path)/\(name): \(error.message)")
+      }
     }
     try check(fsync(file), name)
   }

@@ -33,7 +33,8 @@ public struct SealBundle: Sendable {
       ]
     }
 
-    init(_ value: JSONValue) throws {
+    /// Reads what ``json`` makes.
+    public init(_ value: JSONValue) throws {
       var reader = try ObjectReader(value, "a part of the seal")
       leaf = try reader.base64URL("leaf")
       salt = try reader.base64URL("salt", count: 32)

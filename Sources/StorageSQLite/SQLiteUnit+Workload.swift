@@ -48,20 +48,22 @@ extension SQLiteUnit: WorkloadStore {
   private static func registration(_ row: SQLRow) throws -> EntryRow {
     EntryRow(
       id: row[1], sequence: try unsigned(row[0], "sequence number"), fingerprint: row[2], selectors: row[3],
-      document: row[4], leafIndex: try unsigned(row[5], "leaf index"))
+      document: row[4], leafIndex: try unsigned(row[5], "leaf index"),
+      created: try unsigned(row[6], "sequence number"))
   }
 
   package mutating func put(_ entry: EntryRow) throws {
     try run(
       """
-      INSERT INTO entry (sequence, id, fingerprint, selectors, document, leaf_index) VALUES (?, ?, ?, ?, ?, ?)
+      INSERT INTO entry (sequence, id, fingerprint, selectors, document, leaf_index, created)
+      VALUES (?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (id) DO UPDATE
         SET sequence = excluded.sequence, fingerprint = excluded.fingerprint, selectors = excluded.selectors,
-          document = excluded.document, leaf_index = excluded.leaf_index
+          document = excluded.document, leaf_index = excluded.leaf_index, created = excluded.created
       """,
       [
         try signed(entry.sequence), entry.id, entry.fingerprint, entry.selectors, entry.document,
-        try signed(entry.leafIndex),
+        try signed(entry.leafIndex), try signed(entry.created),
       ])
   }
 
@@ -142,15 +144,27 @@ extension SQLiteUnit: WorkloadStore {
       [order.isPending ? 1 : 0, Int64(clamping: order.leafIndex)])
   }
 
-  // MARK: - Revocations
+  // MARK: - Issuances and revocations
 
-  package mutating func revocations(_ kind: RevocationRow.Kind, at now: Timestamp) throws -> [RevocationRow] {
+  package mutating func issuance(_ kind: SVIDKind, _ id: String) throws -> IssuanceRow? {
+    try first("SELECT leaf_index FROM issuance WHERE kind = ? AND id = ?", [kind.rawValue, id]) { row in
+      IssuanceRow(kind: kind, id: id, leafIndex: try unsigned(row[0], "leaf index"))
+    }
+  }
+
+  package mutating func insert(_ issuance: IssuanceRow) throws {
+    try run(
+      "INSERT INTO issuance (kind, id, leaf_index) VALUES (?, ?, ?)",
+      [issuance.kind.rawValue, issuance.id, try signed(issuance.leafIndex)])
+  }
+
+  package mutating func revocations(_ kind: SVIDKind, at now: Timestamp) throws -> [RevocationRow] {
     try all(
       "SELECT * FROM revocation WHERE kind = ? AND expires > ? ORDER BY leaf_index", [kind.rawValue, now.milliseconds],
       Self.revocation)
   }
 
-  package mutating func revocation(_ kind: RevocationRow.Kind, _ id: String) throws -> RevocationRow? {
+  package mutating func revocation(_ kind: SVIDKind, _ id: String) throws -> RevocationRow? {
     try first("SELECT * FROM revocation WHERE kind = ? AND id = ?", [kind.rawValue, id], Self.revocation)
   }
 
@@ -161,7 +175,7 @@ extension SQLiteUnit: WorkloadStore {
 
   private static func revocation(_ row: SQLRow) throws -> RevocationRow {
     RevocationRow(
-      kind: try decoded(RevocationRow.Kind(rawValue: row[0]), "kind of revocation"), id: row[1],
+      kind: try decoded(SVIDKind(rawValue: row[0]), "kind of revocation"), id: row[1],
       expires: Timestamp(milliseconds: row[2]), leafIndex: try unsigned(row[3], "leaf index"))
   }
 

@@ -5,7 +5,7 @@ import GRDB
 /// whose condition is that of `Payment.State.counts`.
 enum Schema {
   /// Written to `PRAGMA user_version`; a database of another version is refused.
-  static let version = 4
+  static let version = 5
 
   static let sql = """
     CREATE TABLE log_entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
@@ -119,7 +119,7 @@ enum Schema {
 
     CREATE TABLE entry (
       sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, fingerprint BLOB UNIQUE, selectors BLOB NOT NULL,
-      document BLOB NOT NULL, leaf_index INTEGER NOT NULL) STRICT;
+      document BLOB NOT NULL, leaf_index INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
     CREATE INDEX entry_present ON entry (leaf_index, id, selectors) WHERE selectors <> x'';
     CREATE TABLE authority (
       id TEXT PRIMARY KEY, kind TEXT NOT NULL, slot TEXT NOT NULL, state TEXT NOT NULL, public_key BLOB NOT NULL,
@@ -129,6 +129,8 @@ enum Schema {
     CREATE TABLE authority_order (
       leaf_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, action TEXT NOT NULL, pending INTEGER NOT NULL) STRICT;
     CREATE INDEX authority_order_pending ON authority_order (leaf_index) WHERE pending = 1;
+    CREATE TABLE issuance (
+      kind TEXT NOT NULL, id TEXT NOT NULL, leaf_index INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
     CREATE TABLE revocation (
       kind TEXT NOT NULL, id TEXT NOT NULL, expires INTEGER NOT NULL, leaf_index INTEGER NOT NULL,
       PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;

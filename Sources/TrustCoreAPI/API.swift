@@ -102,7 +102,7 @@ public struct API<Store: UnitStore>: Sendable where Store.Unit: PaymentStore & K
     let keys = KeyRoutes(gate: parts.gate, keys: parts.keys, authenticator: authenticator)
     let workloads = WorkloadRoutes(
       gate: parts.gate, store: parts.store, workloads: parts.workloads, authenticator: authenticator, time: parts.time,
-      issuer: Self.workloadIssuer(parts.publicURL), federation: parts.federation)
+      genesis: parts.genesis, issuer: Self.workloadIssuer(parts.publicURL), federation: parts.federation)
     var routes = commands.routes + oauth.routes + log.routes + keys.routes + workloads.routes
     if let (identity, origin) = console {
       let people = PeopleRoutes(

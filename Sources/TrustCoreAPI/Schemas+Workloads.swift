@@ -50,6 +50,13 @@ extension Schemas {
       object(["serial": text(40), "jti": text(64), "expires_in": integer], required: [], closed: true)
     ),
     (
+      "Issuance",
+      object([
+        "kind": choice("x509", "jwt"), "id": text, "leaf_index": integer, "issuance": ["type": "object"],
+        "seal": reference("SealPart"),
+      ])
+    ),
+    (
       "Federation",
       object(
         [

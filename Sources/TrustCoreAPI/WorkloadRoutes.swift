@@ -14,12 +14,15 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
   let workloads: WorkloadService<GateWorkloadRecorder<Store>>
   let authenticator: Authenticator<Store>
   let time: any TimeSource
+  let genesis: Genesis
   /// Where JWT-SVIDs say that they come from; its discovery document is published below it.
   let issuer: String
   let federation: @Sendable () async -> [JSONObject]
 
   /// At most so many entries in one page.
   private static var pageLimit: Int { 500 }
+  /// And of so many bytes together, of which an entry has a part.
+  private static var pageBytes: Int { 2 << 20 }
   /// The path below which the issuer of JWT-SVIDs publishes; see DESIGN, "Bundles".
   static var issuerPath: String { "/workload" }
 
@@ -95,8 +98,13 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
     @Sendable func page(_ request: APIRequest, after id: String) async throws -> APIResponse {
       try authenticator.auditor(request)
       let rows = try await store.read { unit in try unit.entries(after: id, limit: Self.pageLimit + 1) }
-      var answer: JSONObject = ["entries": .array(try rows.prefix(Self.pageLimit).map { .object(try Self.json($0)) })]
-      if rows.count > Self.pageLimit { answer["next"] = .string(rows[Self.pageLimit - 1].id) }
+      var room = Self.pageBytes
+      let page = rows.prefix(Self.pageLimit).prefix { row in
+        defer { room -= row.document.count }
+        return room > 0
+      }
+      var answer: JSONObject = ["entries": .array(try page.map { .object(try Self.json($0)) })]
+      if let last = page.last, page.count < rows.count { answer["next"] = .string(last.id) }
       return APIResponse(answer)
     }
     return [
@@ -115,7 +123,7 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
         try authenticator.auditor(request)
         let id = request.parameters["id"] ?? ""
         guard let row = try await store.read({ unit in try unit.entry(id) }), row.fingerprint != nil else {
-          throw Problem(404, "entry_not_found", "There is no such entry; list them at /v1/entries.")
+          throw Problem(404, "entry_not_found", "There is no such entry; list the entries.")
         }
         return APIResponse(try Self.json(row))
       },
@@ -136,6 +144,27 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
             return .object(row)
           })
         return APIResponse(status)
+      },
+      Route(
+        "GET", "/v1/svids/{kind}/{id}", "readIssuance",
+        "Who got a certificate, by its serial number, or a token, by its 'jti', with the proof that it is on the record.",
+        access: .auditor, content: .json("Issuance")
+      ) { request in
+        try authenticator.auditor(request)
+        let (kind, id) = (request.parameters["kind"] ?? "", request.parameters["id"] ?? "")
+        guard let kind = SVIDKind(rawValue: kind),
+          let row = try await store.read({ unit in try unit.issuance(kind, id) })
+        else {
+          throw Problem(
+            404, "svid_not_found",
+            "No such SVID was issued here: name x509 and a serial number in lower-case hexadecimal, or jwt and a 'jti'."
+          )
+        }
+        let part = try await gate.sealedEvent(row.leafIndex, genesis: genesis)
+        return APIResponse([
+          "kind": .string(kind.rawValue), "id": .string(id), "leaf_index": .integer(Int64(row.leafIndex)),
+          "issuance": try JSONValue(parsing: part.content), "seal": part.json,
+        ])
       },
     ]
   }
@@ -186,8 +215,14 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
         "The revocation list of the active authority (RFC 5280 section 5), DER.", access: .open,
         content: .media("application/pkix-crl"), refusals: [503]
       ) { _ in
-        guard let list = await workloads.revocationLists().first else {
-          throw Problem(503, "crl_missing", "No revocation list is signed yet; try again shortly.")
+        let now = time.now()
+        // Of another authority's list a reader would take it that what this one signed is not revoked.
+        let list = try await store.read { unit in
+          let active = try unit.authorities(.x509).last { $0.state == .active }
+          return try unit.revocationLists().first { $0.issuer == active?.id && now < $0.nextUpdate }?.list
+        }
+        guard let list else {
+          throw Problem(503, "crl_missing", "The active authority has no revocation list yet; try again shortly.")
         }
         return APIResponse(200, contentType: "application/pkix-crl", body: list)
       },

@@ -119,8 +119,7 @@ final class StreamHandler: ChannelDuplexHandler {
       context.writeAndFlush(wrapOutboundOut(.rstStream(.noError)), promise: nil)
       return
     }
-    frame.headers.remove(name: Connections.header)
-    frame.headers.add(name: Connections.header, value: number)
+    frame.headers.replaceOrAdd(name: Connections.header, value: number)
     context.fireChannelRead(wrapInboundOut(.headers(frame)))
   }
 

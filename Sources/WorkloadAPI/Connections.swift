@@ -68,6 +68,18 @@ final class Connections: Sendable {
     return connection
   }
 
+  /// The same, for a method of the Workload API. It keeps other software from being led here: a browser's request, say,
+  /// cannot have the header (SPIFFE_Workload_Endpoint.md section 3).
+  func ofWorkload(_ metadata: Metadata) throws(RPCError) -> any WorkloadConnection {
+    var values = metadata[stringValues: "workload.spiffe.io"].makeIterator()
+    guard values.next() == "true", values.next() == nil else {
+      throw RPCError(
+        WorkloadRefusal(
+          .invalidArgument, "security_header_missing", "send the metadata 'workload.spiffe.io: true', once"))
+    }
+    return try of(metadata)
+  }
+
   /// How many are open.
   var count: Int { state.withLock { $0.open.count } }
 }

@@ -11,11 +11,6 @@ struct Refusals: Sendable {
   /// gRPC's retry design (gRFC A6) has a server say in the trailers after how many milliseconds to try again.
   static let retryHeader = "grpc-retry-pushback-ms"
 
-  /// Runs a part of an RPC and turns what it throws into a status.
-  func catching<R>(_ body: () async throws -> R) async throws(RPCError) -> R {
-    do { return try await body() } catch { throw status(of: error) }
-  }
-
   /// The status that an error becomes. What nobody foresaw is logged, and not told.
   func status(of error: any Error) -> RPCError {
     switch error {

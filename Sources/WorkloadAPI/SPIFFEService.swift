@@ -9,17 +9,9 @@ import WorkloadProtocol
 struct SPIFFEService: Sendable {
   static let name = ServiceDescriptor(fullyQualifiedService: "SpiffeWorkloadAPI")
 
-  private let connection: ConnectionLookup
-  private let refusals: Refusals
+  let connection: ConnectionLookup
+  let refusals: Refusals
   private let encodings = SnapshotEncodings()
-
-  init(connection: @escaping ConnectionLookup, refusals: Refusals) {
-    self.connection = { (metadata) throws(RPCError) in
-      try Self.checkHeader(metadata)
-      return try connection(metadata)
-    }
-    self.refusals = refusals
-  }
 
   func register(on router: inout RPCRouter<WorkloadTransport>) {
     stream("FetchX509SVID", SPIFFEX509SVIDRequest.self, .x509SVIDs, on: &router)
@@ -28,17 +20,6 @@ struct SPIFFEService: Sendable {
     router.register(Self.name, "FetchJWTSVID", refusals, connection, Self.jwtSVIDs)
     router.register(Self.name, "ValidateJWTSVID", refusals, connection, Self.validate)
     // FetchWITSVID and FetchWITBundles are not there, which the router answers with Unimplemented (section 7).
-  }
-
-  /// Keeps other software from being led here: a browser's request, say, cannot have the header
-  /// (SPIFFE_Workload_Endpoint.md section 3).
-  static func checkHeader(_ metadata: Metadata) throws(RPCError) {
-    var values = metadata[stringValues: "workload.spiffe.io"].makeIterator()
-    guard values.next() == "true", values.next() == nil else {
-      throw RPCError(
-        WorkloadRefusal(
-          .invalidArgument, "security_header_missing", "send the metadata 'workload.spiffe.io: true', once"))
-    }
   }
 
   // MARK: - Streams
@@ -51,17 +32,15 @@ struct SPIFFEService: Sendable {
       forMethod: MethodDescriptor(service: Self.name, method: method, type: .serverStreaming),
       deserializer: ProtobufDeserializer<Request>(), serializer: OutgoingSerializer()
     ) { request, context in
-      try await refusals.catching {
+      do {
         let connection = try connection(request.metadata)
         _ = try await request.single()
-        let updates = try await connection.updates()
-        let snapshot = try await updates.next()
-        let stream = SnapshotStream(
-          content: content, encodings: encodings, refusals: refusals, connection: connection, updates: updates)
-        // Before the response begins, so that a refusal is the whole answer.
-        let first = Once(try stream.message(of: snapshot))
-        return StreamingServerResponse { writer in try await stream.push(first, to: writer) }
-      }
+        let stream = try await SnapshotStream(content, encodings, connection)
+        return StreamingServerResponse { writer in
+          do { try await stream.push(to: writer) } catch { throw refusals.status(of: error) }
+          return [:]
+        }
+      } catch { throw refusals.status(of: error) }
     }
   }
 
@@ -159,12 +138,12 @@ extension RPCRouter {
       forMethod: MethodDescriptor(service: service, method: method, type: .unary),
       deserializer: ProtobufDeserializer<Request>(), serializer: ProtobufSerializer<Response>()
     ) { request, context in
-      try await refusals.catching {
+      do {
         let connection = try connection(request.metadata)
         let response = try await answer(request.single(), connection)
         try connection.confirm()
         return StreamingServerResponse(single: ServerResponse(message: response))
-      }
+      } catch { throw refusals.status(of: error) }
     }
   }
 }

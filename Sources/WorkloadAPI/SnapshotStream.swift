@@ -10,17 +10,27 @@ enum SnapshotContent: Sendable {
 }
 
 /// One stream of snapshots: each message is complete, and one that says what the last one said is not sent.
-struct SnapshotStream: Sendable {
-  let content: SnapshotContent
-  let encodings: SnapshotEncodings
-  let refusals: Refusals
-  let connection: any WorkloadConnection
-  let updates: any WorkloadUpdates
+final class SnapshotStream: Sendable {
+  private let content: SnapshotContent
+  private let encodings: SnapshotEncodings
+  private let connection: any WorkloadConnection
+  private let updates: any WorkloadUpdates
+  /// The first message, with its keys, until it is sent and not for as long as the stream.
+  private let first = Mutex<OutgoingMessage?>(nil)
 
-  /// The message that a snapshot becomes.
-  /// - Parameter snapshot: nil once the daemon stops.
-  func message(of snapshot: WorkloadSnapshot?) throws -> OutgoingMessage {
-    guard let snapshot else { throw WorkloadRefusal.stopping }
+  /// Prepares the first message, so that a refusal is the whole answer.
+  init(_ content: SnapshotContent, _ encodings: SnapshotEncodings, _ connection: any WorkloadConnection) async throws {
+    self.content = content
+    self.encodings = encodings
+    self.connection = connection
+    updates = try await connection.updates()
+    let message = try await next()
+    first.withLock { $0 = message }
+  }
+
+  private func next() async throws -> OutgoingMessage {
+    if let first = first.withLock({ $0.take() }) { return first }
+    guard let snapshot = try await updates.next() else { throw WorkloadRefusal.stopping }
     let encoding = encodings.of(snapshot)
     try connection.confirm()
     switch content {
@@ -38,57 +48,20 @@ struct SnapshotStream: Sendable {
 
   /// Sends the first message and then each that is new, until the RPC is cancelled or there is nothing more to say.
   /// While a slow reader holds a write up no snapshot is taken, so that at most the newest one waits.
-  func push(_ first: Once<OutgoingMessage>, to writer: RPCWriter<OutgoingMessage>) async throws -> Metadata {
-    try await refusals.catching {
-      let sent = try await send(first.take() ?? message(of: nil), to: writer)
-      // The transport does not cancel a handler's task when the peer goes away, and `next()` waits for long.
-      let canceller = TaskCanceller()
-      defer { canceller.end() }
-      try await withRPCCancellationHandler {
-        try await push(after: sent, to: writer)
-      } onCancelRPC: {
-        canceller.cancel()
+  func push(to writer: RPCWriter<OutgoingMessage>) async throws {
+    // The transport does not cancel a handler's task when the peer goes away or the server stops; and a cancelled task
+    // could not send the status.
+    try await withRPCCancellationHandler {
+      var sent: [UInt8]?
+      while true {
+        let message = try await next()
+        let isNews = message.bytes != sent
+        // Also where it says the same: the array is the one that every stream of the snapshot has.
+        sent = message.bytes
+        if isNews { try await writer.write(message) }
       }
-      return [:]
+    } onCancelRPC: { [updates] in
+      updates.cancel()
     }
   }
-
-  private func send(_ message: OutgoingMessage, to writer: RPCWriter<OutgoingMessage>) async throws -> [UInt8] {
-    try await writer.write(message)
-    return message.bytes
-  }
-
-  private func push(after first: [UInt8], to writer: RPCWriter<OutgoingMessage>) async throws {
-    var sent = first
-    while true {
-      let message = try message(of: await updates.next())
-      sent = message.bytes == sent ? message.bytes : try await send(message, to: writer)
-    }
-  }
-}
-
-/// A value that is taken once, and then is nowhere: what a closure captures lives as long as the closure, which for a
-/// stream's first message, with its keys, would be as long as the stream.
-final class Once<Value: Sendable>: Sendable {
-  private let value: Mutex<Value?>
-
-  init(_ value: Value) { self.value = Mutex(value) }
-
-  func take() -> Value? { value.withLock { $0.take() } }
-}
-
-/// Cancels the task that made it, from any other, until that task ends it. A task of its own for each stream would say
-/// the same for 4 KiB more.
-@safe
-private final class TaskCanceller: @unchecked Sendable {
-  /// Of an `UnsafeCurrentTask` what `Task` has too may be used from elsewhere while the task lives, which it does until
-  /// it has called ``end()``; the lock keeps `cancel()` from coming later.
-  private let task: UnsafeCurrentTask?
-  private let lives = Mutex(true)
-
-  init() { unsafe task = unsafe withUnsafeCurrentTask { unsafe $0 } }
-
-  func cancel() { lives.withLock { if $0 { unsafe task?.cancel() } } }
-
-  func end() { lives.withLock { $0 = false } }
 }

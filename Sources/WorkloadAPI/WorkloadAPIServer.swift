@@ -71,12 +71,11 @@ public final class WorkloadAPIServer: Service {
     let connections = Connections(
       maximum: min(limits.connections, room), maximumOfUser: limits.connectionsOfUser, connect: connect)
     self.connections = connections
-    let lookup: ConnectionLookup = { (metadata) throws(RPCError) in try connections.of(metadata) }
     let refusals = Refusals(logger: logger)
     var router = RPCRouter<WorkloadTransport>()
-    SPIFFEService(connection: lookup, refusals: refusals).register(on: &router)
-    ExtensionService(connection: lookup, refusals: refusals).register(on: &router)
-    SDSService(connection: lookup, refusals: refusals).register(on: &router)
+    SPIFFEService(connection: connections.ofWorkload, refusals: refusals).register(on: &router)
+    ExtensionService(connection: connections.ofWorkload, refusals: refusals).register(on: &router)
+    SDSService(connection: connections.of, refusals: refusals).register(on: &router)
     ReflectionService(router: router).register(on: &router)
     self.router = router
   }

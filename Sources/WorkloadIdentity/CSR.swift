@@ -9,38 +9,51 @@ public struct UnverifiedCSR: Sendable {
   public static let maximumBytes = 16 << 10
 
   /// Reads DER.
-  /// - Throws: ``SPIFFEError/Code-swift.struct/request`` for what is too long, no request, or has an attribute twice.
+  ///
+  /// Keys are of P-256, P-384 or RSA with 2048 to 4096 bits and exponent 65537: Envoy's TLS library verifies no Ed25519
+  /// and no P-521 unless it is told to, so such a certificate would fail later and elsewhere.
+  /// - Throws: ``SPIFFEError/Code-swift.struct/request`` for what is too long, no request, of another key, or has an
+  ///   attribute twice.
   public init(_ der: [UInt8]) throws(SPIFFEError) {
     guard der.count <= Self.maximumBytes else {
       throw SPIFFEError(.request, "a certificate signing request has at most \(Self.maximumBytes) bytes")
     }
+    let malformed = SPIFFEError(
+      .request, "the certificate signing request is no PKCS #10 in DER: send it unarmoured")
+    guard let (spki, attributes) = try? Self.parts(of: der) else { throw malformed }
+    // swift-certificates cannot read other keys at all.
+    switch CertificateKeyStrength(spki: spki) {
+    case .p256, .p384, .rsa(2048...4096, usualExponent: true): break
+    default: throw SPIFFEError(.request, "use a key of P-256, P-384, or RSA with 2048 to 4096 bits and exponent 65537")
+    }
     guard let request = try? CertificateSigningRequest(derEncoded: der), request.version == .v1,
-      // swift-certificates keeps the last of two attributes of one type.
-      let count = try? Self.attributes(in: der), count == request.attributes.count
-    else { throw SPIFFEError(.request, "the certificate signing request is no PKCS #10 in DER: send it unarmoured") }
+      // It keeps the last of two attributes of one type.
+      attributes == request.attributes.count
+    else { throw malformed }
     self.request = request
   }
 
-  private static func attributes(in der: [UInt8]) throws -> Int {
+  /// The key, DER, and how many attributes there are (RFC 2986 section 4.1).
+  private static func parts(of der: [UInt8]) throws -> (spki: [UInt8], attributes: Int) {
     let info = try DER.sequence(DER.parse(der), identifier: .sequence) { nodes in
-      defer { while nodes.next() != nil {} }
-      return try nodes.needed()
+      let (info, _) = (try nodes.needed(), try nodes.needed())
+      // Of the signature; swift-certificates passes over unused bits.
+      guard try ASN1BitString(derEncoded: &nodes).paddingBits == 0 else { throw SPIFFEError(.request, "a broken byte") }
+      return info
     }
     return try DER.sequence(info, identifier: .sequence) { nodes in
-      var last: ASN1Node?
-      while let node = nodes.next() { last = node }
-      guard case .constructed(let attributes)? = last?.content else { return 0 }
-      return attributes.reduce(0) { count, _ in count + 1 }
+      // Version and subject come before it.
+      let (_, _, spki) = (try nodes.needed(), try nodes.needed(), try nodes.needed())
+      guard case .constructed(let attributes)? = nodes.next()?.content else { return (Array(spki.encodedBytes), 0) }
+      return (Array(spki.encodedBytes), attributes.reduce(0) { count, _ in count + 1 })
     }
   }
 
-  /// Checks that who asks has the key, that the key is one that every peer takes, and that the request asks for nothing
-  /// that a certificate of this workload would not have.
+  /// Checks that who asks has the key, and that the request asks for nothing that a certificate of this workload would
+  /// not have.
   ///
-  /// Keys are of P-256, P-384 or RSA with 2048 to 4096 bits and exponent 65537: Envoy's TLS library verifies no Ed25519
-  /// and no P-521 unless it is told to, so such a certificate would fail later and elsewhere. The subject is not looked
-  /// at, for tools insist on one and certificates here have none; of the attributes, the requested extensions count and
-  /// others ask for nothing.
+  /// The subject is not looked at, for tools insist on one and certificates here have none; of the attributes, the
+  /// requested extensions count and others ask for nothing.
   /// - Parameters:
   ///   - id: the identity that the certificate will have; the request's URI SAN, if any, has to be it.
   ///   - dnsNames: those that it will have; the request's have to be among them.
@@ -49,11 +62,6 @@ public struct UnverifiedCSR: Sendable {
     var serializer = DER.Serializer()
     guard (try? serializer.serialize(request.publicKey)) != nil else {
       throw SPIFFEError(.request, "the request's key cannot be encoded")
-    }
-    let spki = serializer.serializedBytes
-    switch CertificateKeyStrength(spki: spki) {
-    case .p256, .p384, .rsa(2048...4096, usualExponent: true): break
-    default: throw SPIFFEError(.request, "use a key of P-256, P-384, or RSA with 2048 to 4096 bits and exponent 65537")
     }
     guard Self.algorithms.contains(request.signatureAlgorithm),
       request.publicKey.isValidSignature(request.signature, for: request)
@@ -68,7 +76,7 @@ public struct UnverifiedCSR: Sendable {
       throw SPIFFEError(
         .request, "the request's extension \(wish.oid) asks for what the entry does not give: leave it out")
     }
-    return VerifiedCSR(spki: spki)
+    return VerifiedCSR(spki: serializer.serializedBytes)
   }
 
   private static let algorithms: Set<Certificate.SignatureAlgorithm> = [

@@ -13,23 +13,25 @@ extension CertificateAuthorityProfile {
     public let root: [UInt8]
   }
 
-  /// Checks a chain for our issuing key: the key is ours, everything in it is an authority by the standards, it leads to a
-  /// given root now, and neither its own SPIFFE ID nor a name constraint keeps it from this trust domain.
+  /// Checks a chain for our issuing key: the key is ours and can do what an authority's has to, its subject is its own,
+  /// everything in it is an authority by the standards, it leads to its last certificate now and that is a root, and
+  /// neither its own SPIFFE ID nor a name constraint keeps it from this trust domain.
   /// - Parameters:
-  ///   - chain: our issuing authority's certificate first; 1 to ``UnverifiedX509SVID/maximumCertificates``, each DER.
+  ///   - chain: our issuing authority's certificate first, the root last; 1 to
+  ///     ``UnverifiedX509SVID/maximumCertificates``, each DER.
   ///   - key: our issuing key.
-  ///   - roots: those that the other authority published, each DER.
+  ///   - others: the certificates of our other authorities, each DER.
   /// - Throws: ``SPIFFEError/Code-swift.struct/authority``.
   public func checkUpstream(
-    chain: [[UInt8]], key: CustodyPublicKey, roots: [[UInt8]], now: Timestamp
+    chain: [[UInt8]], key: CustodyPublicKey, others: [[UInt8]] = [], now: Timestamp
   ) async throws(SPIFFEError) -> Upstream {
-    guard (1...UnverifiedX509SVID.maximumCertificates).contains(chain.count) else {
+    guard (1...UnverifiedX509SVID.maximumCertificates).contains(chain.count), let last = chain.last else {
       throw SPIFFEError(.authority, "length: a chain has 1 to \(UnverifiedX509SVID.maximumCertificates) certificates")
     }
     var certificates: [X509Certificate] = []
     for der in chain {
       let certificate = try X509Certificate(der, .authority)
-      if !roots.contains(der) { try X509Lint.check(certificate, as: .authority, .authority) }
+      if der != last { try X509Lint.check(certificate, as: .authority, .authority) }
       certificates.append(certificate)
     }
     let own = certificates[0]
@@ -40,11 +42,22 @@ extension CertificateAuthorityProfile {
       throw SPIFFEError(
         .authority, "key-identifier: our certificate needs CA, keyCertSign and a subject key identifier")
     }
+    guard own.keyUsage?.cRLSign == true else {
+      throw SPIFFEError(.authority, "crl-sign: our certificate's key usage needs cRLSign: we sign revocation lists")
+    }
+    for der in chain.dropFirst() + others {
+      guard try X509Certificate(der, .authority).subject != own.subject else {
+        throw SPIFFEError(.authority, "subject: another authority has our certificate's subject: have it named for us")
+      }
+    }
+    guard certificates.last?.isRoot == true else {
+      throw SPIFFEError(.authority, "root: the last certificate is no root: add its issuers up to the root")
+    }
     guard own.uris.isEmpty || own.id == trustDomain.id else {
       throw SPIFFEError(.authority, "trust-domain: our certificate has the SPIFFE ID of something else")
     }
     let path = try await X509Path(
-      leaf: own, others: Array(certificates.dropFirst()), roots: roots, now: now, code: .authority)
+      leaf: own, others: Array(certificates.dropFirst()), roots: [last], now: now, code: .authority)
     // Ours was the path's end; once it issues it counts itself (RFC 5280 section 4.2.1.9).
     for (authoritiesBelow, certificate) in (path.below + [path.root]).enumerated() {
       if case .isCertificateAuthority(maxPathLength: let longest?) = certificate.constraints, longest < authoritiesBelow
@@ -69,4 +82,9 @@ extension CertificateAuthorityProfile {
     return (permitted.isEmpty || permitted.contains { $0.hasPrefix(".") ? host.hasSuffix($0) : host == $0 })
       && !excluded.contains { $0.isEmpty || host == $0 || host.hasSuffix($0.hasPrefix(".") ? $0 : "." + $0) }
   }
+}
+
+extension X509Certificate {
+  /// Whether it names itself as its issuer, and its own key signed it.
+  var isRoot: Bool { isSelfIssued && parsed.publicKey.isValidSignature(parsed.signature, for: parsed) }
 }

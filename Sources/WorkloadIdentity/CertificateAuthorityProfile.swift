@@ -50,7 +50,8 @@ public struct CertificateAuthorityProfile: Sendable {
   ///   - key: the issuing authority's, of P-256 or P-384.
   ///   - root: who signs; the certificate does not outlive the root's.
   /// - Returns: DER.
-  /// - Throws: As ``root(key:validity:random:)``, and for a root that is another trust domain's or has no path to give.
+  /// - Throws: As ``root(key:validity:random:)``, and for a root that is none, is another trust domain's or has no path to
+  ///   give.
   public func issuing(
     key: CustodyPublicKey, signedBy root: X509Signer, validity: Validity, random: any RandomSource
   ) async throws -> [UInt8] {
@@ -58,6 +59,11 @@ public struct CertificateAuthorityProfile: Sendable {
       case .isCertificateAuthority(maxPathLength: let length)? = root.certificate.constraints, length ?? 1 >= 1
     else {
       throw SPIFFEError(.authority, "the root is of another trust domain or allows no authority below it")
+    }
+    // It would be taken into the bundle, and readers such as OpenSSL accept nothing below what did not sign itself.
+    guard root.certificate.isRoot else {
+      throw SPIFFEError(
+        .authority, "who signs is no root: have the request signed, and import the chain up to the root")
     }
     let spki = try X509SigningKey.spki(key)
     let last = min(validity.notAfter, root.certificate.notAfter)

@@ -53,6 +53,16 @@ public struct RegistrationEntry: Sendable, Equatable {
   /// What an entry issues that says nothing of it.
   public static let defaultIssues: Set<Issue> = [.x509, .jwt]
 
+  /// How long its X.509-SVIDs live, in seconds: an hour unless it says otherwise.
+  public var x509Lifetime: Int64 { x509TTL ?? 3600 }
+  /// How long its JWT-SVIDs live, in seconds: five minutes unless it says otherwise.
+  public var jwtLifetime: Int64 { jwtTTL ?? 300 }
+
+  /// Whether a JWT-SVID for these audiences is permitted.
+  public func permits(audiences asked: [String]) -> Bool {
+    audiences.isEmpty || asked.allSatisfy { text in audiences.contains { $0.utf8.elementsEqual(text.utf8) } }
+  }
+
   /// Reads an entry and refuses members that it does not know.
   /// - Parameters:
   ///   - id: the entry's name, which the JSON does not carry.
@@ -77,7 +87,7 @@ public struct RegistrationEntry: Sendable, Equatable {
     x509TTL = try reader.integer("x509_svid_ttl", 60...Self.maximumX509TTL)
     jwtTTL = try reader.integer("jwt_svid_ttl", 10...Self.maximumJWTTTL)
     dnsNames = try reader.texts("dns_names", 0...32, bytes: 253)
-    guard dnsNames.allSatisfy(Self.isDNSName) else {
+    guard dnsNames.allSatisfy(DNSName.isValid) else {
       throw SPIFFEError(
         .entry, "'dns_names' has a text that is no host name in lower case (RFC 1123), with or without '*.' before it")
     }
@@ -127,20 +137,4 @@ public struct RegistrationEntry: Sendable, Equatable {
 
   /// Entries are equal when their names and their JSON are; Swift's equality of texts would fold canonical equivalents.
   public static func == (a: RegistrationEntry, b: RegistrationEntry) -> Bool { a.id == b.id && a.json == b.json }
-
-  /// RFC 1123 section 2.1: labels of 1 to 63 letters, digits and inner hyphens. The last label is no number, or the name
-  /// would be an IPv4 address.
-  static func isDNSName(_ text: String) -> Bool {
-    let bytes = text.utf8
-    let labels = (bytes.starts(with: "*.".utf8) ? bytes.dropFirst(2) : bytes[...])
-      .split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-    func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
-    return (1...253).contains(bytes.count)
-      && labels.allSatisfy { label in
-        (1...63).contains(label.count) && label.first != UInt8(ascii: "-") && label.last != UInt8(ascii: "-")
-          && label.allSatisfy {
-            isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || $0 == UInt8(ascii: "-")
-          }
-      } && labels.last?.allSatisfy(isDigit) == false
-  }
 }

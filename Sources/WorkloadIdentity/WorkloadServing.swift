@@ -107,6 +107,8 @@ public final class WorkloadSnapshot: Sendable {
   public let bundles: [TrustDomain: WorkloadBundle]
   /// Certificate revocation lists, DER.
   public let crls: [[UInt8]]
+  /// When the first of the certificates ends.
+  public let expires: Timestamp
 
   /// Collects the parts.
   public init(
@@ -118,20 +120,24 @@ public final class WorkloadSnapshot: Sendable {
     self.svids = svids
     self.bundles = bundles
     self.crls = crls
+    expires = svids.map(\.expires).min() ?? Timestamp(milliseconds: .max)
   }
 }
 
-/// What is pushed to one stream. The newest snapshot alone counts, so nothing queues behind a slow reader.
+/// What is pushed to one stream, which one task reads. The newest snapshot alone counts, so nothing queues behind a slow
+/// reader.
 public protocol WorkloadUpdates: Sendable {
   /// The newest snapshot that this reader has not had; at once at first, then when there is a change.
-  /// - Returns: nil once the daemon stops.
+  /// - Returns: nil once the daemon stops, or after ``cancel()``.
   /// - Throws: a refusal of status ``WorkloadRefusal/Status/permissionDenied`` once nothing is left to be entitled to;
   ///   `CancellationError` when the calling task is cancelled, which leaves nothing behind.
   func next() async throws -> WorkloadSnapshot?
+  /// Ends the stream from any task: whoever waits in ``next()`` has nil at once, and so has whoever calls it later.
+  func cancel()
 }
 
-/// A connection as the Workload API sees it: a process that is attested before each answer. Every method attests, or
-/// confirms that the process is still the one that was attested, and throws ``WorkloadRefusal``.
+/// A connection as the Workload API sees it: a process that is attested, and confirmed to be still the same before
+/// anything is signed for it. Whoever sends it an answer confirms it once more. Every method throws ``WorkloadRefusal``.
 public protocol WorkloadConnection: Sendable {
   /// The complete state, again and again.
   func updates() async throws -> any WorkloadUpdates

@@ -49,7 +49,7 @@ public struct X509LeafTemplate: Sendable {
     if let authority = issuer.certificate.id, authority.trustDomain != id.trustDomain {
       throw SPIFFEError(.authority, "the issuer is of '\(authority.trustDomain)' and cannot issue '\(id)'")
     }
-    guard dnsNames.count <= Self.maximumDNSNames, dnsNames.allSatisfy(Self.isDNSName) else {
+    guard dnsNames.count <= Self.maximumDNSNames, dnsNames.allSatisfy(DNSName.isValid) else {
       throw SPIFFEError(.entry, "there are at most \(Self.maximumDNSNames) DNS names, each as RFC 1123 has it")
     }
     if let crl {
@@ -65,22 +65,6 @@ public struct X509LeafTemplate: Sendable {
         CertificateDER.leafConstraints, CertificateDER.leafExtendedKeyUsage,
         CertificateDER.subjectAlternativeName(id, dnsNames: dnsNames, critical: true),
       ] + (crl.map { [CertificateDER.distributionPoint($0)] } ?? []))
-  }
-
-  /// RFC 1123 section 2.1, in lower case, and a wildcard as the whole leftmost label (RFC 6125 section 6.4.3).
-  static func isDNSName(_ name: String) -> Bool {
-    var labels = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)[...]
-    if labels.count > 1, labels.first?.elementsEqual("*".utf8) == true { labels = labels.dropFirst() }
-    return name.utf8.count <= 253
-      && labels.allSatisfy { label in
-        (1...63).contains(label.count) && label.first != UInt8(ascii: "-") && label.last != UInt8(ascii: "-")
-          && label.allSatisfy {
-            switch $0 {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): true
-            default: false
-            }
-          }
-      }
   }
 
   /// The TBSCertificate, DER, which is what the issuer signs.

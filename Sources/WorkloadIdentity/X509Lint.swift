@@ -193,7 +193,7 @@ public enum X509Lint {
       !$0.hasSubject
     },
     X509Rule("leaf-names", for: .leaf, level: .profile, "a leaf's SAN has a URI and DNS names alone", "profile") {
-      $0.names.count == $0.uris.count + $0.dnsNames.count && $0.dnsNames.allSatisfy(X509LeafTemplate.isDNSName)
+      $0.names.count == $0.uris.count + $0.dnsNames.count && $0.dnsNames.allSatisfy(DNSName.isValid)
     },
     X509Rule(
       "authority-id", for: .authority, level: .profile, "an authority is an SVID itself", "X509-SVID section 3.2"

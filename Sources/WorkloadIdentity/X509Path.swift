@@ -18,8 +18,12 @@ struct X509Path {
     guard Set(others.map { $0.subject + $0.spki }).count == others.count else {
       throw SPIFFEError(code, "repeated: two of the issuers have one name and key; send each once")
     }
-    for certificate in [leaf] + others where !certificate.isValid(at: now) {
-      throw SPIFFEError(code, "validity: a certificate is not valid at \(now): renew it, or set the clock")
+    for (index, certificate) in ([leaf] + others).enumerated() where !certificate.isValid(at: now) {
+      // By its place: a leaf has no subject.
+      throw SPIFFEError(
+        code,
+        "validity: certificate \(index + 1) of the chain is valid from \(certificate.notBefore) to "
+          + "\(certificate.notAfter), not at \(now): renew it, or set the clock")
     }
     var anchors: [X509Certificate] = []
     for der in roots {

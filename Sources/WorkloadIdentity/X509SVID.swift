@@ -4,6 +4,9 @@ public import Wire
 public struct UnverifiedX509SVID: Sendable {
   let certificates: [X509Certificate]
 
+  /// The leaf's serial number, as it says.
+  public var unverifiedSerial: [UInt8] { certificates[0].serial }
+
   /// The most certificates.
   public static let maximumCertificates = 8
 

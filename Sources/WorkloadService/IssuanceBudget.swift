@@ -88,6 +88,14 @@ final class IssuanceBudget: Sendable {
     }
   }
 
+  /// Takes from an entry's own limit, where it has one, for what the service issues by itself.
+  func take(entry: EntryID, limit: Int?, at now: Timestamp) throws(WorkloadRefusal) {
+    guard let limit else { return }
+    try state.withLock { state throws(WorkloadRefusal) in
+      try limits.take(&state.entries, entry, limit, at: now, "entry_rate", "The entry's rate is used up")
+    }
+  }
+
   /// Takes a signature for a renewal.
   /// - Returns: nil, or in how many milliseconds to try again.
   func takeForRenewal(at now: Timestamp) -> Int64? { state.withLock { $0.global.take(at: now) } }

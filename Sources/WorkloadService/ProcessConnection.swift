@@ -11,10 +11,20 @@ final class ProcessConnection<Recorder: WorkloadRecorder>: WorkloadConnection {
   private let attestor: any WorkloadAttestor
   private let time: any TimeSource
 
+  /// What this connection's process was found to be, and when: an object, as the process is copied for each answer.
+  private final class Finding: Sendable {
+    let process: AttestedProcess
+    let at: Timestamp
+
+    init(_ process: AttestedProcess, at: Timestamp) {
+      self.process = process
+      self.at = at
+    }
+  }
+
   private struct State {
     var membership: Membership?
-    /// What this connection's process was found to be, and when.
-    var attested: (process: AttestedProcess, at: Timestamp)?
+    var attested: Finding?
     var isClosed = false
   }
 
@@ -32,17 +42,23 @@ final class ProcessConnection<Recorder: WorkloadRecorder>: WorkloadConnection {
     self.time = time
   }
 
+  /// The group of a process that is still the one that was attested, before anything is signed for it.
+  private func confirmedGroup() async throws -> WorkloadGroup {
+    let membership = try await membership()
+    try confirm()
+    return membership.group
+  }
+
   private func membership() async throws -> Membership {
     let now = time.now()
     let (membership, attested, isClosed) = state.withLock { ($0.membership, $0.attested, $0.isClosed) }
     guard !isClosed else { throw Self.gone }
     if let membership, let attested {
-      // Another program or user on the same connection is another process: it would inherit open streams.
-      try confirm()
       if now.milliseconds - attested.at.milliseconds < Self.freshness, attested.at <= now { return membership }
     }
     let process: AttestedProcess
     do { process = try await attestor.attest(peer) } catch { throw Self.refusal(error) }
+    // Another program or user on the same connection is another process: it would inherit open streams.
     if membership != nil { try confirm() }
     let isSame = membership?.group.id == process.digest
     let joined = if let membership, isSame { membership } else { try await service.join(process) }
@@ -50,7 +66,7 @@ final class ProcessConnection<Recorder: WorkloadRecorder>: WorkloadConnection {
       guard !state.isClosed else { throw Self.gone }
       // Of two requests that attest at once the second one's finding is held to the first one's.
       guard state.membership === membership else { return false }
-      (state.membership, state.attested) = (joined, (process, now))
+      (state.membership, state.attested) = (joined, Finding(process, at: now))
       return true
     }
     return isSet ? joined : try await self.membership()
@@ -77,9 +93,9 @@ final class ProcessConnection<Recorder: WorkloadRecorder>: WorkloadConnection {
   }
 
   func confirm() throws(WorkloadRefusal) {
-    let attested = state.withLock { $0.membership == nil ? nil : $0.attested?.process }
+    let attested = state.withLock { $0.membership == nil ? nil : $0.attested }
     guard let attested else { throw Self.gone }
-    do throws(AttestationError) { try attestor.confirm(peer, attested) } catch { throw Self.refusal(error) }
+    do throws(AttestationError) { try attestor.confirm(peer, attested.process) } catch { throw Self.refusal(error) }
   }
 
   func updates() async throws -> any WorkloadUpdates {
@@ -91,28 +107,29 @@ final class ProcessConnection<Recorder: WorkloadRecorder>: WorkloadConnection {
   }
 
   func snapshot() async throws -> WorkloadSnapshot {
-    try await telling { try await snapshot(of: try await membership()) }
+    let current = try await telling { try await snapshot(of: try await membership()) }
+    try confirm()
+    return current
   }
 
+  /// What is at hand goes to whoever the caller confirms; nothing is signed for who is not.
   private func snapshot(of membership: Membership) async throws -> WorkloadSnapshot {
     // What could not be renewed in time is not given out; what ended may have begun anew.
-    let now = time.now()
-    if let snapshot = try? membership.group.channel.newest(), snapshot.svids.allSatisfy({ now < $0.expires }) {
-      return snapshot
-    }
+    if let snapshot = try? membership.group.channel.newest(), time.now() < snapshot.expires { return snapshot }
+    try confirm()
     return try await service.snapshot(membership.group)
   }
 
   func jwtSVIDs(audiences: [String], id: SPIFFEID?) async throws -> [WorkloadJWTSVID] {
-    try await telling { try await service.jwtSVIDs(try await membership().group, audiences: audiences, id: id) }
+    try await telling { try await service.jwtSVIDs(try await confirmedGroup(), audiences: audiences, id: id) }
   }
 
   func validate(jwtSVID token: String, audience: String) async throws -> (id: SPIFFEID, claims: JSONObject) {
-    try await telling { try await service.validate(try await membership().group, token: token, audience: audience) }
+    try await telling { try await service.validate(try await confirmedGroup(), token: token, audience: audience) }
   }
 
   func x509SVID(request: [UInt8], id: SPIFFEID?) async throws -> WorkloadX509SVID {
-    try await telling { try await service.x509SVID(try await membership().group, request: request, id: id) }
+    try await telling { try await service.x509SVID(try await confirmedGroup(), request: request, id: id) }
   }
 
   func close() {

@@ -8,8 +8,7 @@ final class SnapshotChannel: Sendable {
     var snapshot: WorkloadSnapshot?
     var end: WorkloadRefusal?
     var isClosed = false
-    var next: UInt64 = 0
-    var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    var waiting: [ObjectIdentifier: CheckedContinuation<Void, Never>] = [:]
 
     /// Whether someone who has seen a version need not wait.
     func hasNews(after version: UInt64) -> Bool {
@@ -46,10 +45,12 @@ final class SnapshotChannel: Sendable {
     for continuation in waiting { continuation.resume() }
   }
 
-  /// Waits for a snapshot that is newer than a version; nil once the daemon stops.
-  func snapshot(after version: UInt64) async throws -> WorkloadSnapshot? {
+  /// Waits for a snapshot that is newer than what a reader has seen; nil once the daemon stops, or the reader.
+  func snapshot(for reader: Updates) async throws -> WorkloadSnapshot? {
     while true {
       try Task.checkCancellation()
+      let (version, isCancelled) = reader.place
+      if isCancelled { return nil }
       let found: WorkloadSnapshot?? = try state.withLock { state throws(WorkloadRefusal) in
         if let end = state.end { throw end }
         if state.isClosed { return .some(nil) }
@@ -57,28 +58,28 @@ final class SnapshotChannel: Sendable {
         return nil
       }
       if let found { return found }
-      await wait(after: version)
+      await wait(reader, after: version)
     }
   }
 
-  private func wait(after version: UInt64) async {
-    let number = state.withLock { state in
-      state.next += 1
-      return state.next
-    }
+  private func wait(_ reader: Updates, after version: UInt64) async {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isOver = state.withLock { state in
-          if state.hasNews(after: version) || Task.isCancelled { return true }
-          state.waiting[number] = continuation
+          // Under the lock that `wake` takes after the reader is cancelled, so that one of the two sees the other.
+          if state.hasNews(after: version) || reader.place.isCancelled || Task.isCancelled { return true }
+          state.waiting[ObjectIdentifier(reader)] = continuation
           return false
         }
         if isOver { continuation.resume() }
       }
     } onCancel: {
-      state.withLock { $0.waiting.removeValue(forKey: number) }?.resume()
+      wake(reader)
     }
   }
+
+  /// Has a reader look again, where it waits.
+  func wake(_ reader: Updates) { state.withLock { $0.waiting.removeValue(forKey: ObjectIdentifier(reader)) }?.resume() }
 
   /// How many wait.
   var waitingCount: Int { state.withLock { $0.waiting.count } }
@@ -87,7 +88,7 @@ final class SnapshotChannel: Sendable {
 /// A stream's place in a channel.
 final class Updates: WorkloadUpdates {
   private let channel: SnapshotChannel
-  private let seen = Mutex<UInt64>(0)
+  private let state = Mutex<(seen: UInt64, isCancelled: Bool)>((0, false))
   /// Keeps the group for as long as the stream lives.
   private let membership: any Sendable
   private let demandCurrent: @Sendable () throws(WorkloadRefusal) -> Void
@@ -103,9 +104,17 @@ final class Updates: WorkloadUpdates {
   }
 
   func next() async throws -> WorkloadSnapshot? {
-    let snapshot = try await channel.snapshot(after: seen.withLock { $0 })
-    if snapshot != nil { try demandCurrent() }
-    if let snapshot { seen.withLock { $0 = snapshot.version } }
+    guard let snapshot = try await channel.snapshot(for: self) else { return nil }
+    try demandCurrent()
+    state.withLock { $0.seen = snapshot.version }
     return snapshot
   }
+
+  func cancel() {
+    state.withLock { $0.isCancelled = true }
+    channel.wake(self)
+  }
+
+  /// The version that was seen last, and whether there is to be none after it.
+  fileprivate var place: (seen: UInt64, isCancelled: Bool) { state.withLock { $0 } }
 }

@@ -18,7 +18,7 @@ public enum WorkloadCommand: Sendable, Equatable {
   /// Give an authority the certificate that it asked for.
   case certify(String, chain: [[UInt8]])
   /// Revoke one SVID; at the end of its life it is forgotten, after `seconds` at the latest.
-  case revokeSVID(RevocationRow.Kind, id: String, seconds: Int64)
+  case revokeSVID(SVIDKind, id: String, seconds: Int64)
   /// Trust another trust domain's bundle.
   case federate(FederationTerms, bundle: [UInt8])
   /// End that.

@@ -155,11 +155,7 @@ public struct WorkloadModule<Unit: WorkloadStore>: CommandModule {
           headers: ["Retry-After": "1"])
       }
       let waiting = try unit.authorities(kind).last { [.prepared, .requested].contains($0.state) }
-      if let waiting, action != .rotate || waiting.state == .requested {
-        throw Problem(
-          409, "authority_\(waiting.state.rawValue)",
-          "The authority '\(waiting.id)' is \(waiting.state.rawValue); activate or revoke it first.")
-      }
+      if let waiting, action != .rotate || waiting.state == .requested { throw Self.refused(waiting) }
       // A rotation would quietly go back to the deployment's own root.
       if action == .rotate, waiting == nil,
         let active = try unit.authorities(kind).last(where: { $0.state == .active }), !active.request.isEmpty
@@ -171,16 +167,13 @@ public struct WorkloadModule<Unit: WorkloadStore>: CommandModule {
     case .activate(let kind): _ = try Self.prepared(kind, in: &unit)
     case .taint(let id):
       let row = try Self.authority(id, in: &unit)
-      guard row.state == .old else { throw Self.refused(row, "only an old one is tainted; rotate first") }
+      guard row.state == .old else { throw Self.refused(row) }
     case .revoke(let id):
       let row = try Self.authority(id, in: &unit)
-      guard row.state != .active, row.state != .revoked else {
-        throw Self.refused(row, "rotate before the active one is revoked")
-      }
+      guard row.state != .active, row.state != .revoked else { throw Self.refused(row) }
     case .certify(let id, let chain):
       let row = try Self.authority(id, in: &unit)
-      guard row.state == .requested else { throw Self.refused(row, "it asks for no certificate") }
-      guard !chain.isEmpty, row.chain.isEmpty else { throw Self.refused(row, "its certificate is being checked") }
+      guard row.state == .requested, !chain.isEmpty, row.chain.isEmpty else { throw Self.refused(row) }
     case .revokeSVID(let kind, let id, _):
       guard try unit.revocation(kind, id) == nil else {
         throw Problem(409, "svid_revoked", "'\(id)' is revoked already.")
@@ -193,8 +186,20 @@ public struct WorkloadModule<Unit: WorkloadStore>: CommandModule {
     }
   }
 
-  private static func refused(_ row: AuthorityRow, _ why: String) -> Problem {
-    Problem(409, "authority_\(row.state.rawValue)", "The authority '\(row.id)' is \(row.state.rawValue): \(why).")
+  /// Says what can be done with an authority as it is.
+  private static func refused(_ row: AuthorityRow) -> Problem {
+    let next =
+      switch row.state {
+      case .requested where row.chain.isEmpty: "import its certificate, or revoke it"
+      case .requested: "its certificate is being checked; look again in a moment"
+      case .prepared: "activate or revoke it"
+      case .active: "rotate before it is tainted or revoked"
+      case .old: "taint or revoke it"
+      case .tainted: "revoke it once what it signed is replaced"
+      case .revoked: "nobody trusts it any more, and nothing is left to do"
+      }
+    return Problem(
+      409, "authority_\(row.state.rawValue)", "The authority '\(row.id)' is \(row.state.rawValue): \(next).")
   }
 
   private static func authority(_ id: String, in unit: inout Unit) throws -> AuthorityRow {
@@ -222,25 +227,25 @@ public struct WorkloadModule<Unit: WorkloadStore>: CommandModule {
       try demandRight(try entry(id, try JSONValue(parsing: row.document)), context)
       return row
     }
-    func add(_ id: String, _ json: JSONValue) throws {
+    func add(_ id: String, _ json: JSONValue, created: UInt64? = nil) throws {
       let entry = try entry(id, json)
       guard !entry.spiffeID.path.hasPrefix(Self.reservedPath) else {
         throw Problem(422, "entry_reserved", "SPIFFE IDs below '\(Self.reservedPath)' are the deployment's own.")
       }
       try demandRight(entry, context)
       sequence += 1
-      rows.append(EntryRow(entry, sequence: sequence, leafIndex: context.leafIndex))
+      rows.append(EntryRow(entry, sequence: sequence, leafIndex: context.leafIndex, created: created))
     }
     for id in changes.deletions {
-      _ = try present(id, in: &unit)
+      let row = try present(id, in: &unit)
       sequence += 1
       rows.append(
         EntryRow(
-          id: id, sequence: sequence, fingerprint: nil, selectors: [], document: [], leafIndex: context.leafIndex))
+          id: id, sequence: sequence, fingerprint: nil, selectors: [], document: [], leafIndex: context.leafIndex,
+          created: row.created))
     }
     for (id, json) in changes.updates {
-      _ = try present(id, in: &unit)
-      try add(id, json)
+      try add(id, json, created: try present(id, in: &unit).created)
     }
     for (position, json) in changes.creations.enumerated() { try add(EntryChanges.id(context.id, position), json) }
 

@@ -18,10 +18,13 @@ public struct EntryRow: Sendable, Equatable {
   public var document: [UInt8]
   /// The leaf of the command that wrote it last.
   public var leafIndex: UInt64
+  /// Its first sequence number: of two entries the older one comes first, whatever changes in them.
+  public let created: UInt64
 
   /// Collects the columns.
   public init(
-    id: String, sequence: UInt64, fingerprint: [UInt8]?, selectors: [UInt8], document: [UInt8], leafIndex: UInt64
+    id: String, sequence: UInt64, fingerprint: [UInt8]?, selectors: [UInt8], document: [UInt8], leafIndex: UInt64,
+    created: UInt64
   ) {
     self.id = id
     self.sequence = sequence
@@ -29,14 +32,16 @@ public struct EntryRow: Sendable, Equatable {
     self.selectors = selectors
     self.document = document
     self.leafIndex = leafIndex
+    self.created = created
   }
 
   /// The row of an entry.
-  init(_ entry: RegistrationEntry, sequence: UInt64, leafIndex: UInt64) {
+  /// - Parameter created: nil for a new one.
+  init(_ entry: RegistrationEntry, sequence: UInt64, leafIndex: UInt64, created: UInt64? = nil) {
     self.init(
       id: entry.id.description, sequence: sequence, fingerprint: Self.fingerprint(entry),
       selectors: SelectorDigest.encode(entry.selectors.map(SelectorDigest.init)),
-      document: JSONValue.object(entry.json).canonical(), leafIndex: leafIndex)
+      document: JSONValue.object(entry.json).canonical(), leafIndex: leafIndex, created: created ?? sequence)
   }
 
   /// What two entries may not share: identity, parent and selectors.
@@ -148,6 +153,17 @@ public struct AuthorityRow: Sendable, Equatable {
     self.changeIndex = changeIndex
   }
 
+  /// Whether the next one is due to be prepared: half of the life is left, and 30 days at most (SPIRE's schedule).
+  public func awaitsSuccessor(at now: Timestamp) -> Bool { isLeft(part: 2, days: 30, at: now) }
+
+  /// Whether the next one is due to take over: a sixth of the life is left, and 7 days at most (SPIRE's schedule).
+  public func yields(at now: Timestamp) -> Bool { isLeft(part: 6, days: 7, at: now) }
+
+  private func isLeft(part: Int64, days: Int64, at now: Timestamp) -> Bool {
+    let life = notAfter.seconds - notBefore.seconds
+    return notAfter.seconds - now.seconds <= min(life / part, days * 86_400)
+  }
+
   /// Whether its key, or its root, belongs in the bundle.
   public func isTrusted(at now: Timestamp) -> Bool {
     switch state {
@@ -187,18 +203,35 @@ public struct AuthorityOrder: Sendable, Equatable {
   }
 }
 
+/// What an SVID is, and so what names it.
+public enum SVIDKind: String, Sendable, CaseIterable {
+  /// The certificate with a serial number, in lower-case hexadecimal.
+  case x509
+  /// The token with a `jti`.
+  case jwt
+}
+
+/// Where the issuance of an SVID is on the record.
+public struct IssuanceRow: Sendable, Equatable {
+  /// What was issued.
+  public let kind: SVIDKind
+  /// Serial number or `jti`.
+  public let id: String
+  /// The leaf that says who got it.
+  public let leafIndex: UInt64
+
+  /// Collects the columns.
+  public init(kind: SVIDKind, id: String, leafIndex: UInt64) {
+    self.kind = kind
+    self.id = id
+    self.leafIndex = leafIndex
+  }
+}
+
 /// An SVID that is revoked before its time.
 public struct RevocationRow: Sendable, Equatable {
   /// What is revoked.
-  public enum Kind: String, Sendable {
-    /// The certificate with a serial number, in lower-case hexadecimal.
-    case x509
-    /// The token with a `jti`.
-    case jwt
-  }
-
-  /// What is revoked.
-  public let kind: Kind
+  public let kind: SVIDKind
   /// Serial number or `jti`.
   public let id: String
   /// When it ends anyway; the list forgets it then.
@@ -207,7 +240,7 @@ public struct RevocationRow: Sendable, Equatable {
   public let leafIndex: UInt64
 
   /// Collects the columns.
-  public init(kind: Kind, id: String, expires: Timestamp, leafIndex: UInt64) {
+  public init(kind: SVIDKind, id: String, expires: Timestamp, leafIndex: UInt64) {
     self.kind = kind
     self.id = id
     self.expires = expires

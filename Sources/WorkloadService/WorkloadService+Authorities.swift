@@ -15,12 +15,13 @@ extension WorkloadService {
   /// Reads authorities, federations and revocations; where any has changed, everybody is served anew.
   func loadAuthorities() async throws {
     let now = parts.time.now()
-    let (rows, federations, lists, tokens) = try await parts.recorder.read { unit in
+    let (rows, federations, lists, tokens, certificates) = try await parts.recorder.read { unit in
       (
         try AuthorityKind.allCases.flatMap { try unit.authorities($0) }, try unit.federations(),
-        try unit.revocationLists(), try unit.revocations(.jwt, at: now)
+        try unit.revocationLists(), try unit.revocations(.jwt, at: now), try unit.revocations(.x509, at: now)
       )
     }
+    replace(revoked: Set(certificates.map(\.id)))
     revokedTokens = Dictionary(tokens.map { ($0.id, $0.expires) }) { first, _ in first }
     self.tokens = self.tokens.filter { revokedTokens[$0.value.id] == nil }
     // First that of the authority that signs: certificates name one address.
@@ -48,6 +49,16 @@ extension WorkloadService {
     }
     // What another authority signed than the one that signs now is found there: a rotation reaches every stream.
     refresh(Array(served.keys), urgently: false)
+  }
+
+  /// Who is served a certificate that is revoked gets another one.
+  private func replace(revoked serials: Set<String>) {
+    defer { revokedSerials = serials }
+    let new = serials.subtracting(revokedSerials)
+    guard !new.isEmpty else { return }
+    let concerned = served.filter { $0.value.issued.values.contains { new.contains($0.serial) } }
+    for (id, item) in concerned { served[id]?.issued = item.issued.filter { !new.contains($0.value.serial) } }
+    refresh(concerned.keys, urgently: true)
   }
 
   // MARK: - What time and orders bring
@@ -86,16 +97,13 @@ extension WorkloadService {
       kind, asRequest: order.action == .request, order: order.leafIndex, takesOver: order.action == .rotate)
   }
 
-  /// SPIRE's schedule: the next authority is prepared a half of the life before the end, 30 days at most, and takes
-  /// over a sixth before it, 7 days at most.
+  /// Prepares the next authority in time, and lets it take over.
   private func schedule(_ kind: AuthorityKind, at now: Timestamp) async throws {
     guard let active = authorityRows.last(where: { $0.kind == kind && $0.state == .active }) else { return }
     let next = authorityRows.last { $0.kind == kind && [.prepared, .requested].contains($0.state) }
-    let life = active.notAfter.seconds - active.notBefore.seconds
-    let left = active.notAfter.seconds - now.seconds
-    if left <= min(life / 6, 7 * 86_400), let next, next.state == .prepared {
+    if active.yields(at: now), let next, next.state == .prepared {
       try await record(.activated(next.id))
-    } else if left <= min(life / 2, 30 * 86_400), next == nil {
+    } else if active.awaitsSuccessor(at: now), next == nil {
       try await prepare(kind, asRequest: !active.request.isEmpty, order: nil, takesOver: false)
     }
   }
@@ -119,7 +127,7 @@ extension WorkloadService {
     // As they are stored: what is in memory may lag, and the wrong slot's key would be lost.
     let rows = try await parts.recorder.read { unit in try unit.authorities(kind) }
     guard !rows.contains(where: { [.prepared, .requested].contains($0.state) }) else {
-      throw Problem(409, "authority_waiting", "An authority of this kind waits already; activate or revoke it first.")
+      throw Problem(409, "authority_waiting", "An authority of this kind waits already; see to it first.")
     }
     let slot = rows.last { $0.state == .active }?.slot.other ?? .a
     let name = slot.key(of: kind)
@@ -162,9 +170,10 @@ extension WorkloadService {
       throw Problem(409, "authority_not_requested", "The authority '\(id)' asks for no certificate; list them.")
     }
     let key = CustodyPublicKey(algorithm: row.slot.key(of: row.kind).algorithm, bytes: row.publicKey)
+    let now = parts.time.now()
+    let others = authorityRows.filter { $0.kind == .x509 && $0.isTrusted(at: now) }.flatMap { $0.chain + [$0.root] }
     do {
-      return try await parts.profile.checkUpstream(
-        chain: chain, key: key, roots: [chain.last ?? []], now: parts.time.now())
+      return try await parts.profile.checkUpstream(chain: chain, key: key, others: others, now: now)
     } catch { throw Problem(spiffe: error) }
   }
 
@@ -200,30 +209,31 @@ extension WorkloadService {
   // MARK: - Revocation lists
 
   /// Signs the lists that are due: of each authority whose certificates are about and whose key still is, and of the
-  /// root once an authority is revoked.
+  /// root once an authority is revoked. One that cannot be signed is in no other's way.
   private func renewLists(at now: Timestamp) async throws {
     let (revocations, lists) = try await parts.recorder.read { unit in
       (try unit.revocations(.x509, at: now), try unit.revocationLists())
     }
+    var obstacle: (any Error)?
     let newest = revocations.map(\.leafIndex).max() ?? 0
     for row in authorityRows where row.kind == .x509 && row.isTrusted(at: now) && row.state != .prepared {
       guard isDue(lists.first { $0.issuer == row.id }, newest: newest, at: now) else { continue }
-      let revoked = try revocations.map { row in
-        CertificateRevocation(
-          serial: try X509SerialNumber(Hex.decode(row.id) ?? []), since: now, reason: .privilegeWithdrawn)
-      }
-      let next = now.adding(seconds: Self.listLifetime)
-      let list: [UInt8]
       do {
-        list = try await CRL.make(
+        let revoked = try revocations.map { row in
+          CertificateRevocation(
+            serial: try X509SerialNumber(Hex.decode(row.id) ?? []), since: now, reason: .privilegeWithdrawn)
+        }
+        let next = now.adding(seconds: Self.listLifetime)
+        let list = try await CRL.make(
           issuer: try Authorities.signer(row, parts.custodian), number: UInt64(now.milliseconds), thisUpdate: now,
           nextUpdate: next, revoked: revoked)
+        try await record(.listed(issuer: row.id, list: list, nextUpdate: next))
+        listed[row.id] = newest
       } catch let error as CustodyError where error.code == .keyReplaced && row.state != .active {
         // Its slot has another key; what it signed ends soon.
-        continue
+      } catch {
+        obstacle = obstacle ?? error
       }
-      try await record(.listed(issuer: row.id, list: list, nextUpdate: next))
-      listed[row.id] = newest
     }
     // Those under somebody else's root are for that root to revoke.
     let revoked = authorityRows.filter {
@@ -231,11 +241,14 @@ extension WorkloadService {
     }
     let change = revoked.map(\.changeIndex).max() ?? 0
     if !revoked.isEmpty, isDue(lists.first { $0.issuer == "root" }, newest: change, at: now) {
-      let list = try await parts.root.revocationList(
-        revoked.compactMap { row in row.chain.first.map { ($0, now) } }, number: UInt64(now.milliseconds), now: now)
-      try await record(.listed(issuer: "root", list: list, nextUpdate: now.adding(seconds: Self.listLifetime)))
-      listed["root"] = change
+      do {
+        let list = try await parts.root.revocationList(
+          revoked.compactMap { row in row.chain.first.map { ($0, now) } }, number: UInt64(now.milliseconds), now: now)
+        try await record(.listed(issuer: "root", list: list, nextUpdate: now.adding(seconds: Self.listLifetime)))
+        listed["root"] = change
+      } catch { obstacle = obstacle ?? error }
     }
+    if let obstacle { throw obstacle }
   }
 
   /// The list's own leaf does not say what is in it: a revocation before that leaf may have taken effect after the list

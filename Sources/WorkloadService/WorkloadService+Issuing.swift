@@ -23,8 +23,6 @@ struct CachedToken: Sendable {
 }
 
 extension WorkloadService {
-  static var defaultX509TTL: Int64 { 3600 }
-  static var defaultJWTTTL: Int64 { 300 }
   static var tokenLimit: Int { 131_072 }
 
   /// Issues what a group is entitled to and has not, or has no longer, and puts its snapshot out.
@@ -41,50 +39,74 @@ extension WorkloadService {
       return group.channel.end(Self.noIdentity)
     }
     do {
-      let issued = try await issued(registrations, for: group, waiting: waiting)
+      let (issued, shed) = try await current(registrations, for: group, waiting: waiting)
       // What has changed meanwhile is not put out any more; ``serve(_:waiting:)`` begins anew.
-      if served[group.id]?.isDirty == false, !isClosed { put(issued, registrations, to: group) }
+      guard served[group.id]?.isDirty == false, !isClosed else { return }
+      put(issued, registrations, to: group)
+      // The rest follows as soon as the limit allows it.
+      if let wait = shed?.retryAfter {
+        let soon = parts.time.now().milliseconds + max(wait, 1000)
+        let renewal = served[group.id]?.renewal?.milliseconds ?? .max
+        served[group.id]?.renewal = Timestamp(milliseconds: min(renewal, soon))
+      }
     } catch {
-      withdraw(registrations, from: group, because: error)
+      if !(error is Overtaken) { withdraw(registrations, from: group, because: error) }
       throw error
     }
   }
 
-  private func issued(
+  private func current(
     _ registrations: [Registration], for group: WorkloadGroup, waiting: Bool
-  ) async throws -> [EntryID: Issued] {
+  ) async throws -> (issued: [EntryID: Issued], shed: WorkloadRefusal?) {
     var issued: [EntryID: Issued] = [:]
+    var shed: WorkloadRefusal?
     for registration in registrations where registration.entry.issues.contains(.x509) {
       guard served[group.id]?.isDirty == false else { break }
-      let now = parts.time.now()
+      let (entry, now) = (registration.entry, parts.time.now())
+      let present = served[group.id]?.issued[entry.id]
       // What another authority signed is replaced, also what was under way when this one took over.
-      if let present = served[group.id]?.issued[registration.entry.id],
-        present.entryIndex == registration.leafIndex, now < present.renewal, present.authority == authorities?.x509?.id
+      if let present, present.entryIndex == registration.leafIndex, now < present.renewal,
+        present.authority == authorities?.x509?.id
       {
-        issued[registration.entry.id] = present
+        issued[entry.id] = present
         continue
       }
-      if waiting {
-        while let wait = budget.takeForRenewal(at: parts.time.now()) {
-          try await parts.sleep(wait)
-          guard served[group.id]?.isDirty == false, !isClosed else { return issued }
+      do {
+        if waiting {
+          // What is replaced waits for the HSM alone: a limit must not take from a process what it has.
+          if present == nil { try budget.take(entry: entry.id, limit: entry.signaturesPerMinute, at: now) }
+          while let wait = budget.takeForRenewal(at: parts.time.now()) {
+            try await parts.sleep(wait)
+            guard served[group.id]?.isDirty == false, !isClosed else { return (issued, nil) }
+          }
+        } else {
+          try budget.take(
+            caller: group.id, user: group.attested.uid, entry: entry.id, entryLimit: entry.signaturesPerMinute, at: now)
         }
-      } else {
-        try budget.take(
-          caller: group.id, user: group.attested.uid, entry: registration.entry.id,
-          entryLimit: registration.entry.signaturesPerMinute, at: now)
+      } catch let refusal as WorkloadRefusal {
+        // The other identities do not go without because of this one.
+        if let present, isGood(present, registrations, at: now) { issued[entry.id] = present }
+        shed = shed ?? refusal
+        continue
       }
       let pair: WorkloadKeyPair
       do { pair = try WorkloadKeyPair(in: keys) } catch is SecretMemoryError {
         throw WorkloadRefusal(
           .unavailable, "key_memory_full", "There is no locked memory for another key.", retryAfter: 10_000)
       }
-      issued[registration.entry.id] = try await certificate(
-        registration, for: group, publicKey: pair.spki, key: pair.key)
+      issued[entry.id] = try await certificate(registration, for: group, publicKey: pair.spki, key: pair.key)
       // What was issued is kept even where the next entry's is refused.
-      served[group.id]?.issued[registration.entry.id] = issued[registration.entry.id]
+      served[group.id]?.issued[entry.id] = issued[entry.id]
     }
-    return issued
+    if let shed, issued.isEmpty { throw shed }
+    return (issued, shed)
+  }
+
+  /// Whether what was issued may still be given.
+  private func isGood(_ issued: Issued, _ registrations: [Registration], at now: Timestamp) -> Bool {
+    now < issued.svid.expires
+      && registrations.contains { $0.entry.id.description == issued.svid.entry && $0.leafIndex == issued.entryIndex }
+      && authorityRows.contains { $0.id == issued.authority && $0.isTrusted(at: now) }
   }
 
   /// Where something cannot be issued now: what is still true stays as it is until the next attempt, and what is not is
@@ -92,11 +114,7 @@ extension WorkloadService {
   private func withdraw(_ registrations: [Registration], from group: WorkloadGroup, because error: any Error) {
     guard let item = served[group.id], let last = item.last else { return }
     let now = parts.time.now()
-    let kept = item.issued.filter { id, issued in
-      now < issued.svid.expires
-        && registrations.contains { $0.entry.id == id && $0.leafIndex == issued.entryIndex }
-        && authorityRows.contains { $0.id == issued.authority && $0.isTrusted(at: now) }
-    }
+    let kept = item.issued.filter { isGood($0.value, registrations, at: now) }
     let isTrue = last.svids.allSatisfy { svid in
       kept.values.contains { $0.svid.entry == svid.entry && $0.svid.chain == svid.chain }
     }
@@ -142,22 +160,17 @@ extension WorkloadService {
     do {
       leaf = try await X509LeafTemplate(
         issuer: authority.signer, id: entry.spiffeID, dnsNames: entry.dnsNames, crl: parts.crlURL
-      ).issue(spki: publicKey, now: now, lifetime: entry.x509TTL ?? Self.defaultX509TTL, random: parts.random)
+      ).issue(spki: publicKey, now: now, lifetime: entry.x509Lifetime, random: parts.random)
     } catch let error as CustodyError {
       throw Self.refusal(error)
     } catch let error as SPIFFEError {
       throw WorkloadRefusal(.unavailable, error.code.description, error.message, retryAfter: 5000)
     }
     _ = try await log.record(
-      WorkloadEvent(
-        "svid.issued",
-        [
-          "kind": "x509", "spiffe_id": .string(entry.spiffeID.description),
-          "serial": .string(Hex.encode(leaf.serial.bytes)),
-          "not_after": .integer(leaf.notAfter.seconds), "entry": .string(entry.id.description),
-          "authority": .string(authority.id), "attestation": .string(Hex.encode(group.id)),
-          "process": .object(group.attested.json),
-        ]))
+      SVIDIssuance(
+        .x509, id: Hex.encode(leaf.serial.bytes), spiffeID: entry.spiffeID, notAfter: leaf.notAfter, entry: entry.id,
+        authority: authority.id, process: group.attested.json, attestation: group.id),
+      entryIndex: registration.leafIndex)
     let life = max(0, leaf.notAfter.milliseconds - now.milliseconds)
     // Half of its life, and up to a tenth earlier, so that what was issued together is not renewed together.
     let jitter = life / 20 * Int64(parts.random.bytes(1)[0]) / 256
@@ -165,7 +178,7 @@ extension WorkloadService {
       svid: WorkloadX509SVID(
         id: entry.spiffeID, chain: [leaf.certificate] + authority.chain, key: key, hint: entry.hint,
         expires: leaf.notAfter, entry: entry.id.description),
-      authority: authority.id, entryIndex: registration.leafIndex,
+      serial: Hex.encode(leaf.serial.bytes), authority: authority.id, entryIndex: registration.leafIndex,
       renewal: Timestamp(milliseconds: now.milliseconds + life / 2 - jitter))
   }
 
@@ -188,7 +201,7 @@ extension WorkloadService {
 
   func snapshot(_ group: WorkloadGroup) async throws -> WorkloadSnapshot {
     let now = parts.time.now()
-    if served[group.id]?.last?.svids.contains(where: { $0.expires <= now }) == true {
+    if let last = served[group.id]?.last, last.expires <= now {
       served[group.id]?.isDirty = true
     }
     try await serve(group)
@@ -215,24 +228,40 @@ extension WorkloadService {
     return permitted
   }
 
+  /// Does what an entry or an authority may change under: then the change is taken up first, and it is done again.
+  private func following<Result>(_ body: () async throws -> Result) async throws -> Result {
+    for _ in 0..<8 {
+      do { return try await body() } catch is Overtaken { try await follow() }
+    }
+    throw WorkloadRefusal(
+      .unavailable, "entries_changing", "Entries or authorities change too fast; try again.", retryAfter: 100)
+  }
+
   func jwtSVIDs(_ group: WorkloadGroup, audiences: [String], id: SPIFFEID?) async throws -> [WorkloadJWTSVID] {
+    try await following { try await issuedTokens(group, audiences, id: id) }
+  }
+
+  private func issuedTokens(
+    _ group: WorkloadGroup, _ audiences: [String], id: SPIFFEID?
+  ) async throws -> [WorkloadJWTSVID] {
     for audience in audiences where parts.reserves(audience) {
       throw WorkloadRefusal(
         .invalidArgument, "audience_reserved",
-        "The audience '\(audience.prefix(128))' is our own issuer of access tokens; name the service that you call.")
+        "The audience '\(audience.prefix(128))' is, or may be read as, our own issuer of access tokens; name the service that you call, its host in ASCII."
+      )
     }
     var svids: [WorkloadJWTSVID] = []
+    var missing: WorkloadRefusal?
     for registration in try await registrations(group, .jwt, id: id) {
-      let allowed = registration.entry.audiences
       // Of several entries with one SPIFFE ID the next may permit them.
-      guard
-        allowed.isEmpty
-          || audiences.allSatisfy({ audience in allowed.contains { $0.utf8.elementsEqual(audience.utf8) } })
-      else {
-        continue
+      guard registration.entry.permits(audiences: audiences) else { continue }
+      do { svids.append(try await token(registration, audiences, for: group)) } catch let refusal as WorkloadRefusal {
+        // What concerns one entry alone does not keep the others' tokens back.
+        guard ["entry_rate", Self.noAuthority.code].contains(refusal.code) else { throw refusal }
+        missing = missing ?? refusal
       }
-      svids.append(try await token(registration, audiences, for: group))
     }
+    if let missing, svids.isEmpty { throw missing }
     guard !svids.isEmpty else {
       throw WorkloadRefusal(
         .permissionDenied, "audience_not_permitted",
@@ -268,22 +297,25 @@ extension WorkloadService {
   ) async throws -> WorkloadJWTSVID {
     let (entry, now) = (registration.entry, parts.time.now())
     try await log.demandSealing()
-    let end = min(now.adding(seconds: entry.jwtTTL ?? Self.defaultJWTTTL), authority.notAfter)
+    let end = min(now.adding(seconds: entry.jwtLifetime), authority.notAfter)
     guard now.seconds < end.seconds else { throw Self.noAuthority }
     let id = Base64.URL.encode(parts.random.bytes(16))
     let claims = JWTSVID.claims(
       id: entry.spiffeID, audience: audiences, issued: now, expires: end, issuer: parts.issuer, jti: id)
     let token: String
-    do { token = try await authority.token(claims) } catch let error as CustodyError { throw Self.refusal(error) }
+    do {
+      token = try await authority.token(claims)
+    } catch let error as CustodyError { throw Self.refusal(error) }
+    guard token.utf8.count <= JOSELimits.token else {
+      throw WorkloadRefusal(
+        .invalidArgument, "audience_invalid",
+        "The token would be longer than the \(JOSELimits.token) bytes that verifiers read; name fewer audiences.")
+    }
     _ = try await log.record(
-      WorkloadEvent(
-        "svid.issued",
-        [
-          "kind": "jwt", "spiffe_id": .string(entry.spiffeID.description), "jti": .string(id),
-          "audiences": .array(audiences.map { .string($0) }), "not_after": .integer(end.seconds),
-          "entry": .string(entry.id.description), "authority": .string(authority.id),
-          "attestation": .string(Hex.encode(group.id)), "process": .object(group.attested.json),
-        ]))
+      SVIDIssuance(
+        .jwt, id: id, spiffeID: entry.spiffeID, audiences: audiences, notAfter: end, entry: entry.id,
+        authority: authority.id, process: group.attested.json, attestation: group.id),
+      entryIndex: registration.leafIndex)
     let svid = WorkloadJWTSVID(id: entry.spiffeID, token: token, hint: entry.hint)
     // Not what has changed while the HSM signed: nobody asks for it again.
     if registrations[entry.id]?.leafIndex == registration.leafIndex, tokens.count < Self.tokenLimit {
@@ -294,6 +326,10 @@ extension WorkloadService {
   }
 
   func x509SVID(_ group: WorkloadGroup, request: [UInt8], id: SPIFFEID?) async throws -> WorkloadX509SVID {
+    try await following { try await certified(group, request, id: id) }
+  }
+
+  private func certified(_ group: WorkloadGroup, _ request: [UInt8], id: SPIFFEID?) async throws -> WorkloadX509SVID {
     let registration = try await registrations(group, .ownKey, id: id)[0]
     let entry = registration.entry
     let publicKey: [UInt8]
@@ -327,46 +363,6 @@ extension WorkloadService {
     } catch {
       throw WorkloadRefusal(.invalidArgument, error.code.description, error.message)
     }
-  }
-}
-
-extension WorkloadService.Parts {
-  /// Whether an audience is, or is below, the issuer of access tokens, however it is spelt.
-  func reserves(_ audience: String) -> Bool {
-    let (asked, own) = (Self.plain(audience), Self.plain(reservedAudience))
-    guard asked.starts(with: own) else { return false }
-    return asked.count == own.count || "/?#".utf8.contains(asked[own.count])
-  }
-
-  /// A URL without what some readers pass over: capitals, percent-encoding, white space, slashes at the end, and about
-  /// the host a user, the usual port and a dot behind it.
-  private static func plain(_ text: String) -> [UInt8] {
-    var bytes: [UInt8] = []
-    var rest = Array(text.utf8)[...]
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%"),
-        let decoded = Hex.decode(String(decoding: rest.prefix(2), as: UTF8.self).lowercased()),
-        let first = decoded.first
-      {
-        bytes.append(first)
-        rest = rest.dropFirst(2)
-      } else {
-        bytes.append(byte)
-      }
-    }
-    let plain = String(decoding: bytes.filter { $0 > 0x20 && $0 != 0x7F }, as: UTF8.self).lowercased()
-      .split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "/")
-    let parts = plain.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1)
-    guard parts.count == 2 else { return Array(plain.utf8) }
-    let place = parts[1].drop { $0 == UInt8(ascii: "/") }
-    let end = place.firstIndex { "/?#".utf8.contains($0) } ?? place.endIndex
-    var host = Array(place[..<end].split(separator: UInt8(ascii: "@"), omittingEmptySubsequences: false).last ?? [])
-    let port = parts[0].elementsEqual("http".utf8) ? ":80" : ":443"
-    if host.reversed().starts(with: port.utf8.reversed()) { host.removeLast(port.utf8.count) }
-    while host.last == UInt8(ascii: ".") { host.removeLast() }
-    var below = Array(place[end...])
-    while below.last == UInt8(ascii: "/") { below.removeLast() }
-    return Array(parts[0]) + Array(":".utf8) + host + below
   }
 }
 

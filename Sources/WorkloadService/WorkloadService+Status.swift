@@ -10,9 +10,6 @@ extension WorkloadService {
     return bundle
   }
 
-  /// The revocation lists of X.509, DER.
-  public func revocationLists() -> [[UInt8]] { crls }
-
   /// The tokens that are revoked before their time: `jti` with the second at which they end anyway.
   public func revokedTokens(at now: Timestamp) -> JSONObject {
     [

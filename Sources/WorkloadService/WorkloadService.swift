@@ -67,11 +67,14 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
   struct Registration: Sendable {
     let entry: RegistrationEntry
     let leafIndex: UInt64
+    let created: UInt64
   }
 
   /// What a group has for an entry.
   struct Issued: Sendable {
     let svid: WorkloadX509SVID
+    /// In lower-case hexadecimal, as a revocation names it.
+    let serial: String
     let authority: String
     /// The leaf of the entry that it was issued under: a changed entry is issued anew.
     let entryIndex: UInt64
@@ -115,6 +118,7 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
   var federatedBundles: [TrustDomain: SPIFFEBundle] = [:]
   var crls: [[UInt8]] = []
   var revokedTokens: [String: Timestamp] = [:]
+  var revokedSerials: Set<String> = []
   /// Tokens that are given again, by what they say.
   var tokens: [TokenKey: CachedToken] = [:]
   var minting: [TokenKey: Task<WorkloadJWTSVID, any Error>] = [:]
@@ -150,7 +154,7 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
   /// Makes a service; ``open()`` must come first.
   public init(_ parts: Parts) {
     self.parts = parts
-    log = IssuanceLog(parts.recorder, time: parts.time)
+    log = IssuanceLog(parts.recorder, trustDomain: parts.trustDomain, time: parts.time)
     var limits = IssuanceBudget.Limits()
     let rates = parts.signaturesPerMinute
     (limits.global, limits.perUser, limits.perCaller) = (rates.all, rates.user, rates.caller)
@@ -300,7 +304,7 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
         try missing.compactMap { id -> Registration? in
           guard let row = try unit.entry(id.description), row.fingerprint != nil else { return nil }
           let entry = try RegistrationEntry(id: id, reading: try JSONValue(parsing: row.document), trustDomain: domain)
-          return Registration(entry: entry, leafIndex: row.leafIndex)
+          return Registration(entry: entry, leafIndex: row.leafIndex, created: row.created)
         }
       }
       // What was read may be older than a change that was followed meanwhile, and would be kept from then on.
@@ -316,7 +320,7 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     return ids.compactMap { registrations[$0] }
       // The index knows digests; the texts decide.
       .filter { $0.entry.parentID == parts.node && selectors.isSuperset(of: $0.entry.selectors) }
-      .sorted { ($0.leafIndex, $0.entry.id) < ($1.leafIndex, $1.entry.id) }
+      .sorted { $0.created < $1.created }
   }
 
   // MARK: - Refreshing
@@ -360,7 +364,9 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
         served[group.id]?.isDirty = false
         do { try await issue(for: group, waiting: waiting) } catch {
           served[group.id]?.isDirty = true
-          throw error
+          // Entry or authority have changed since: with that taken up it is done again.
+          guard error is Overtaken else { throw error }
+          try await follow()
         }
       }
     }

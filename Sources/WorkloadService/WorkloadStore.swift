@@ -34,10 +34,15 @@ public protocol WorkloadStore {
   /// Writes `isPending` of an order that exists.
   mutating func update(_ order: AuthorityOrder) throws
 
+  /// The issuance of an SVID.
+  mutating func issuance(_ kind: SVIDKind, _ id: String) throws -> IssuanceRow?
+  /// Adds an issuance; one that exists is an error of the store.
+  mutating func insert(_ issuance: IssuanceRow) throws
+
   /// The revocations of a kind that have not ended, by leaf.
-  mutating func revocations(_ kind: RevocationRow.Kind, at now: Timestamp) throws -> [RevocationRow]
+  mutating func revocations(_ kind: SVIDKind, at now: Timestamp) throws -> [RevocationRow]
   /// The revocation of an SVID.
-  mutating func revocation(_ kind: RevocationRow.Kind, _ id: String) throws -> RevocationRow?
+  mutating func revocation(_ kind: SVIDKind, _ id: String) throws -> RevocationRow?
   /// Adds a revocation; one that exists is an error of the store.
   mutating func insert(_ revocation: RevocationRow) throws
 

@@ -14,12 +14,15 @@ public enum WorkloadTransition: Sendable, Equatable {
   case refreshed(trustDomain: String, bundle: [UInt8])
   /// An authority, or the root, signed a revocation list.
   case listed(issuer: String, list: [UInt8], nextUpdate: Timestamp)
+  /// An SVID was issued.
+  case issued(SVIDIssuance)
   /// The first entry of a development deployment, which nobody has signed.
   case registered(EntryID, JSONValue)
 
   /// The kinds of events that are transitions.
   public static let kinds: Set = [
-    "authority.prepared", "authority.activated", "authority.certified", "bundle.refreshed", "crl.issued", "entry.first",
+    "authority.prepared", "authority.activated", "authority.certified", "bundle.refreshed", "crl.issued", "svid.issued",
+    "entry.first",
   ]
 
   /// The event that records it.
@@ -55,6 +58,7 @@ public enum WorkloadTransition: Sendable, Equatable {
         [
           "issuer": .string(issuer), "crl": .string(Base64.encode(list)), "next_update": .integer(next.milliseconds),
         ])
+    case .issued(let issuance): return WorkloadEvent("svid.issued", issuance.content)
     case .registered(let id, let entry):
       return WorkloadEvent("entry.first", ["id": .string(id.description), "entry": entry])
     }
@@ -105,6 +109,7 @@ public enum WorkloadTransition: Sendable, Equatable {
       self = .listed(
         issuer: issuer, list: list,
         nextUpdate: Timestamp(milliseconds: try reader.integer("next_update", in: 0...Int64.max)))
+    case "svid.issued": self = .issued(try SVIDIssuance(reading: &reader))
     case "entry.first":
       self = .registered(try EntryID(try reader.string("id", maximumBytes: 64)), try reader.value("entry"))
     default: throw Self.malformed("'\(kind)' is no event about workloads")
@@ -156,6 +161,8 @@ public enum WorkloadTransition: Sendable, Equatable {
       try unit.put(row)
     case .listed(let issuer, let list, let next):
       try unit.put(RevocationListRow(issuer: issuer, list: list, nextUpdate: next, leafIndex: index))
+    case .issued(let issuance):
+      try unit.insert(IssuanceRow(kind: issuance.kind, id: issuance.id, leafIndex: index))
     case .registered(let id, let json):
       guard try unit.lastEntrySequence() == 0 else {
         throw Problem(409, "entry_exists", "There are entries already: further ones need a signed command.")

@@ -42,7 +42,7 @@ struct AuthorityCommands: ParsableCommand {
     }
   }
 
-  struct Prepare: OperatorCommand {
+  struct Prepare: AuthorityOrder {
     static let configuration = CommandConfiguration(
       abstract: "Has the next authority of a kind made, which bundles carry from then on.",
       discussion: "Example: trustcore ca prepare x509 --state .trustcore")
@@ -51,14 +51,10 @@ struct AuthorityCommands: ParsableCommand {
     var kind: WorkloadAuthority.Kind
 
     @OptionGroup var common: Common
-    var json: Bool { common.json }
-
-    func perform() async throws(OperatorError) {
-      tell(try await common.carryOut(.order(.prepare, kind)), AuthorityReport.done)
-    }
+    var step: WorkloadAuthorityStep { .order(.prepare, kind) }
   }
 
-  struct Rotate: OperatorCommand {
+  struct Rotate: AuthorityOrder {
     static let configuration = CommandConfiguration(
       abstract: "Has another authority take over at once; every workload gets new identities.",
       discussion: "Example: trustcore ca rotate jwt --state .trustcore")
@@ -67,14 +63,10 @@ struct AuthorityCommands: ParsableCommand {
     var kind: WorkloadAuthority.Kind
 
     @OptionGroup var common: Common
-    var json: Bool { common.json }
-
-    func perform() async throws(OperatorError) {
-      tell(try await common.carryOut(.order(.rotate, kind)), AuthorityReport.done)
-    }
+    var step: WorkloadAuthorityStep { .order(.rotate, kind) }
   }
 
-  struct Activate: OperatorCommand {
+  struct Activate: AuthorityOrder {
     static let configuration = CommandConfiguration(
       abstract: "Lets the prepared authority take over.",
       discussion: "Example: trustcore ca activate x509 --state .trustcore")
@@ -83,11 +75,7 @@ struct AuthorityCommands: ParsableCommand {
     var kind: WorkloadAuthority.Kind
 
     @OptionGroup var common: Common
-    var json: Bool { common.json }
-
-    func perform() async throws(OperatorError) {
-      tell(try await common.carryOut(.order(.activate, kind)), AuthorityReport.done)
-    }
+    var step: WorkloadAuthorityStep { .order(.activate, kind) }
   }
 
   struct Request: OperatorCommand {
@@ -189,7 +177,7 @@ struct AuthorityCommands: ParsableCommand {
     }
   }
 
-  struct Taint: OperatorCommand {
+  struct Taint: AuthorityOrder {
     static let configuration = CommandConfiguration(
       abstract: "Has everything replaced that an old authority signed.",
       discussion: "Example: trustcore ca taint aut_AAECAwQFBgcICQoLDA0ODw --state .trustcore")
@@ -198,11 +186,7 @@ struct AuthorityCommands: ParsableCommand {
     var authority: String
 
     @OptionGroup var common: Common
-    var json: Bool { common.json }
-
-    func perform() async throws(OperatorError) {
-      tell(try await common.carryOut(.taint(authority)), AuthorityReport.done)
-    }
+    var step: WorkloadAuthorityStep { .taint(authority) }
   }
 
   struct Revoke: OperatorCommand {
@@ -244,6 +228,19 @@ struct AuthorityCommands: ParsableCommand {
       }
     }
   }
+}
+
+/// An order that says all by itself.
+protocol AuthorityOrder: OperatorCommand {
+  var common: AuthorityCommands.Common { get }
+  /// What is ordered.
+  var step: WorkloadAuthorityStep { get }
+}
+
+extension AuthorityOrder {
+  var json: Bool { common.json }
+
+  func perform() async throws(OperatorError) { tell(try await common.carryOut(step), AuthorityReport.done) }
 }
 
 /// Authorities in words.

@@ -36,6 +36,7 @@ struct EntryCommands: ParsableCommand {
       let answer = try await client.changeEntries(
         ["create": [.object(entry)]], as: signer.who(unsaid: .officer))
       tell(answer) { EntryReport.done($0["created"]?.array?.first?.string ?? "-", "is made", $0) }
+      EntryReport.warn([entry], json: json)
     }
   }
 
@@ -58,9 +59,17 @@ struct EntryCommands: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    func validate() throws {
+      if let spiffeID, (try? SPIFFEID(spiffeID)) == nil { throw ValidationError("--spiffe-id is no SPIFFE ID.") }
+      for selector in selector {
+        do { _ = try Selector(selector) } catch { throw ValidationError("--selector: \(error.message).") }
+      }
+    }
+
     func perform() async throws(OperatorError) {
-      let found = Self.filter(try await deployment.client().entries(), spiffeID: spiffeID, selectors: selector)
-      tell(["entries": .array(found.map(JSONValue.object))], EntryReport.list)
+      let all = try await deployment.client().entries()
+      let found = Self.filter(all, spiffeID: spiffeID, selectors: selector)
+      tell(["entries": .array(found.map(JSONValue.object))]) { _ in EntryReport.list(found, of: all.count) }
     }
 
     static func filter(_ entries: [JSONObject], spiffeID: String?, selectors: [String]) -> [JSONObject] {
@@ -117,6 +126,7 @@ struct EntryCommands: ParsableCommand {
       let update: JSONValue = ["id": .string(entry), "entry": .object(members.changing(present))]
       let answer = try await client.changeEntries(["update": [update]], as: signer.who(unsaid: .officer))
       tell(answer) { EntryReport.done(entry, "is changed", $0) }
+      EntryReport.warn([members.changing([:])], json: json)
     }
   }
 

@@ -26,10 +26,10 @@ struct EntryOptions: ParsableArguments {
   @Option(help: "What tells a workload its identities apart.")
   var hint: String?
 
-  @Flag(inversion: .prefixedNo, help: "The workload administers.")
+  @Flag(inversion: .prefixedNo, help: "Only officers may change the entry; grants nothing yet.")
   var admin: Bool?
 
-  @Flag(inversion: .prefixedNo, help: "The workload may get an intermediate authority.")
+  @Flag(inversion: .prefixedNo, help: "Likewise; grants nothing yet.")
   var downstream: Bool?
 
   @Option(name: .customLong("federates-with"), help: "A trust domain whose bundle the workload gets; may be repeated.")

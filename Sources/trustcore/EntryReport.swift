@@ -3,14 +3,25 @@ import Wire
 
 /// Registration entries and what became of them, in words.
 enum EntryReport {
-  static func list(_ answer: JSONObject) -> String {
-    let entries = (answer["entries"]?.array ?? []).compactMap(\.object)
-    if entries.isEmpty { return "No entries: make one with 'trustcore entry create'." }
-    return Wording.table(
-      ["Entry", "SPIFFE ID", "Selectors", "Hint"],
-      entries.map { entry in
-        [text(entry["id"]), text(entry["spiffe_id"]), text(entry["selectors"]), text(entry["hint"])]
-      })
+  /// Those that were asked for.
+  /// - Parameter count: how many there are.
+  static func list(_ entries: [JSONObject], of count: Int) -> String {
+    switch (entries.count, count) {
+    case (0, 0): "No entries: make one with 'trustcore entry create'."
+    case (0, 1): "The one entry does not match."
+    case (0, _): "None of the \(Wording.number(count)) entries matches."
+    default:
+      Wording.table(
+        ["Entry", "SPIFFE ID", "Hint"], entries.map { [text($0["id"]), text($0["spiffe_id"]), text($0["hint"])] },
+        below: entries.map { ($0["selectors"]?.array ?? []).map { text($0) } })
+    }
+  }
+
+  /// Tells whoever asked for more than there is.
+  static func warn(_ entries: [JSONObject], json: Bool) {
+    guard entries.contains(where: { $0["admin"] == true || $0["downstream"] == true }) else { return }
+    let note = "'admin' and 'downstream' grant nothing yet: only officers may change such an entry."
+    if json { complainJSON(["note": .string(note)]) } else { complain(note) }
   }
 
   static func show(_ entry: JSONObject) -> String {

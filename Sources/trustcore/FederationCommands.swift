@@ -113,14 +113,25 @@ enum FederationReport {
   static func list(_ answer: JSONObject) -> String {
     let rows = (answer["federations"]?.array ?? []).compactMap(\.object)
     if rows.isEmpty { return "No other trust domain is trusted." }
-    return Wording.table(
-      ["Trust domain", "Bundle", "Profile", "URL", "Endpoint"],
+    let table = Wording.table(
+      ["Trust domain", "Bundle", "Profile"],
       rows.map { row in
         [
           EntryReport.text(row["trust_domain"]), row["has_bundle"]?.bool == true ? "there" : "missing",
-          EntryReport.text(row["bundle_endpoint_profile"]), EntryReport.text(row["bundle_endpoint_url"]),
-          EntryReport.text(row["endpoint_spiffe_id"]),
+          EntryReport.text(row["bundle_endpoint_profile"]),
         ]
-      })
+      }, below: rows.map { row in ["bundle_endpoint_url", "endpoint_spiffe_id"].compactMap { row[$0]?.string } })
+    let failures = rows.compactMap(failure)
+    return failures.isEmpty ? table : table + "\n\n" + failures.joined(separator: "\n")
+  }
+
+  /// Why a bundle is not fetched; nil where it is.
+  private static func failure(_ row: JSONObject) -> String? {
+    guard let reason = row["last_error"]?.object?["reason"] else { return nil }
+    let success = row["last_success"]?.string.map { "last fetched at \($0)" } ?? "never fetched"
+    let next = row["next"]?.string.map { "at \($0)" } ?? "now"
+    return Wording.folded(
+      "\(EntryReport.text(row["trust_domain"])) fails: \(EntryReport.text(reason)) "
+        + "(failures: \(EntryReport.text(row["failures"])), \(success), tried again \(next))")
   }
 }

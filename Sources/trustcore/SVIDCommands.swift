@@ -3,13 +3,12 @@ import OperatorClient
 import Wire
 import WorkloadAPI
 import WorkloadIdentity
-import WorkloadIdentity
 
 struct SVIDCommands: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "svid", abstract: "Fetches, follows and verifies identities, as the workload that runs it.",
     discussion: "Example: trustcore svid fetch --socket /run/trustcore/workload.sock",
-    subcommands: [Fetch.self, SVIDWatch.self, Token.self, SVIDVerify.self, Revoke.self])
+    subcommands: [Fetch.self, SVIDWatch.self, Token.self, SVIDVerify.self, SVIDShow.self, Revoke.self])
 
   /// What a folder holds, for the help of those that write one.
   static let layout = """
@@ -136,9 +135,19 @@ struct SVIDCommands: ParsableCommand {
       var seconds: Int64?
       if case .value(let value)? = expiresIn?.number { seconds = value }
       let name: OperatorClient.SVIDName = serial.map { .serial($0) } ?? .token(jti ?? "")
-      let answer = try await deployment.client()
-        .revokeSVID(name, seconds: seconds, as: signer.who(unsaid: .officer))
-      tell(answer) { EntryReport.done($0["revoked"]?.string ?? "-", "is revoked", $0) }
+      let client = try deployment.client()
+      var answer = try await client.revokeSVID(name, seconds: seconds, as: signer.who(unsaid: .officer))
+      // It is revoked whatever comes of this.
+      var isUnknown = false
+      do throws(OperatorError) {
+        let issuance = try await client.issuance(name)
+        answer["issued_leaf_index"] = issuance?["leaf_index"] ?? .null
+        isUnknown = issuance == nil
+      } catch {}
+      tell(answer) { answer in
+        EntryReport.done(answer["revoked"]?.string ?? "-", "is revoked", answer)
+          + (isUnknown ? "\nIt is not on the record as issued here: see whether it is mistyped." : "")
+      }
     }
   }
 }

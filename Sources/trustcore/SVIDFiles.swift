@@ -89,14 +89,17 @@ struct SVIDFiles: Sendable {
   /// The same in words.
   static func words(_ answer: JSONObject) -> String {
     let rows = (answer["svids"]?.array ?? []).compactMap(\.object)
-    let names = ["spiffe_id", "expires", "serial", "dns_names", "hint"]
     var blocks = [
       Wording.table(
-        ["SPIFFE ID", "Until", "Serial", "DNS names", "Hint"],
-        rows.map { row in names.map { EntryReport.text(row[$0]) } })
+        ["SPIFFE ID", "Until", "Hint"],
+        rows.map { row in ["spiffe_id", "expires", "hint"].map { EntryReport.text(row[$0]) } },
+        below: rows.map { row in
+          ["Serial " + EntryReport.text(row["serial"])]
+            + (row["dns_names"]?.array ?? []).map { "DNS " + EntryReport.text($0) }
+        })
     ]
     let federated = EntryReport.text(answer["federated"])
-    if federated != "-" { blocks.append("Federated with: " + Wording.visible(federated)) }
+    if federated != "-" { blocks.append(Wording.folded("Federated with: " + federated)) }
     return blocks.joined(separator: "\n\n")
   }
 }

@@ -118,7 +118,8 @@ struct SocketOptions: ParsableArguments {
 
   /// A message as a sentence, safe for a terminal.
   static func sentence(_ message: String) -> String {
-    Wording.visible(message.prefix(1).uppercased() + message.dropFirst() + (message.hasSuffix(".") ? "" : "."))
+    let end = message.last.map { ".?!".contains($0) } == true ? "" : "."
+    return Wording.visible(message.prefix(1).uppercased() + message.dropFirst() + end)
   }
 }
 

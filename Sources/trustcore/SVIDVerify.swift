@@ -8,7 +8,8 @@ struct SVIDVerify: OperatorCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Verifies an X.509-SVID or a JWT-SVID, and says which rule fails.",
     discussion: """
-      Without --bundle, the bundles are those that the Workload API gives.
+      Without --bundle, the bundles are those that the Workload API gives, which then validates a JWT-SVID too: it
+      knows what is revoked. Whether revocation was checked is said.
       Example: trustcore svid verify svid.pem --bundle bundle.pem
       """)
 
@@ -58,16 +59,17 @@ struct SVIDVerify: OperatorCommand {
   // MARK: - X.509-SVID
 
   private func verify(chain: [[UInt8]]) async throws(OperatorError) {
-    let crls = try crl.map { (path) throws(OperatorError) in
+    var crls = try crl.map { (path) throws(OperatorError) in
       try WorkloadPEM.certificates(SmallFile.read(path, maximumBytes: 1 << 20), "X509 CRL")
     }
-    let roots: [TrustDomain: [[UInt8]]]
-    let given: [[UInt8]]?
+    var roots: [TrustDomain: [[UInt8]]] = [:]
+    var given: [[UInt8]]?
     if let bundle {
-      (given, roots) = (try Self.roots(try SmallFile.read(bundle, maximumBytes: SPIFFEBundle.maximumBytes)), [:])
+      given = try Self.roots(try SmallFile.read(bundle, maximumBytes: SPIFFEBundle.maximumBytes))
     } else {
-      given = nil
-      roots = try await socket.first { (client, step) in try await client.x509Bundles(step) }
+      let bundles = try await socket.first { (client, step) in try await client.x509Bundles(step) }
+      roots = bundles.roots
+      if !bundles.crls.isEmpty { crls = (crls ?? []) + bundles.crls }
     }
     let domain = domain
     let svid = try await Self.spiffe { () async throws(SPIFFEError) in
@@ -81,7 +83,9 @@ struct SVIDVerify: OperatorCommand {
       [
         "spiffe_id": .string(svid.id.description), "expires": .string(svid.notAfter.description),
         "serial": .string(Hex.encode(svid.serial)), "dns_names": .array(svid.dnsNames.map(JSONValue.string)),
-      ], Self.words)
+        "revocation_checked": .bool(crls != nil),
+      ]
+    ) { Self.words($0, crls == nil ? "not checked: name the lists with --crl" : "on none of the lists") }
   }
 
   /// The roots of a bundle in PEM or in SPIFFE's JSON.
@@ -127,7 +131,15 @@ struct SVIDVerify: OperatorCommand {
       "audience": .array(svid.audience.map(JSONValue.string)),
     ]
     answer["jti"] = svid.jti.map(JSONValue.string)
-    tell(answer, Self.words)
+    if bundle == nil {
+      let token = text
+      _ = try await socket.call { try await $0.validate(jwtSVID: token, audience: audience) }
+    }
+    answer["revocation_checked"] = .bool(bundle == nil)
+    // It knows those of its own trust domain.
+    let known =
+      bundle == nil ? "none that the Workload API knows" : "not checked: the Workload API does, without --bundle"
+    tell(answer) { Self.words($0, known) }
   }
 
   // MARK: - Telling
@@ -143,11 +155,11 @@ struct SVIDVerify: OperatorCommand {
       OperatorError.Code(error.code.description), "It does not verify: \(Wording.visible(error.message)).", status: 422)
   }
 
-  private static func words(_ answer: JSONObject) -> String {
+  private static func words(_ answer: JSONObject, _ revocation: String) -> String {
     let labels = ["Verified", "Until", "Serial", "DNS names", "Audience", "JWT ID"]
     let names = ["spiffe_id", "expires", "serial", "dns_names", "audience", "jti"]
     return Wording.list(
       zip(labels, names).compactMap { label, name in answer[name].map { (label, EntryReport.text($0)) }
-      })
+      } + [("Revocation", revocation)])
   }
 }

@@ -10,7 +10,8 @@ struct SVIDWatch: OperatorCommand {
   static let configuration = CommandConfiguration(
     commandName: "watch", abstract: "Keeps an X.509-SVID's files new, and tells a program of each change.",
     discussion: """
-      Runs until SIGTERM or SIGINT; what goes wrong meanwhile it tells on standard error, and tries again.
+      Runs until SIGTERM or SIGINT; what goes wrong meanwhile it tells on standard error, and tries again: a folder
+      that is full or read-only too, but not one that is gone, or with files of others in the way.
       \(SVIDCommands.layout)
       The command after --exec is one that reloads, such as 'nginx -s reload', and ends within a minute.
       Example: trustcore svid watch --out /run/web/tls --pid-file /run/nginx.pid --signal HUP
@@ -91,6 +92,8 @@ final class SVIDWatcher: Sendable {
     var backoff = WorkloadBackoff()
     /// What was written last.
     var contents: [String: [UInt8]] = [:]
+    /// Whether it could not be written; said once.
+    var isFolderFailing = false
   }
   private let state = Mutex(State())
 
@@ -104,7 +107,7 @@ final class SVIDWatcher: Sendable {
   }
 
   /// Runs until the task is cancelled.
-  /// - Throws: where the folder cannot be written, which no new connection mends.
+  /// - Throws: where the folder can never be written.
   func run() async throws {
     while !Task.isCancelled {
       var asked: Int64?
@@ -118,7 +121,13 @@ final class SVIDWatcher: Sendable {
         guard !Task.isCancelled else { return }
         complain(OperatorError(.notReady, "The daemon ended the stream: connecting again."))
       } catch let failure as FolderFailure {
-        throw failure.reason
+        // The newest message is fetched for the next attempt, which may be the last one's successor by then.
+        guard failure.reason.code == .folderNotWritten else { throw failure.reason }
+        let isNews = state.withLock { state in
+          defer { state.isFolderFailing = true }
+          return !state.isFolderFailing
+        }
+        if isNews { complain(failure.reason) }
       } catch {
         guard !Task.isCancelled else { return }
         asked = (error as? WorkloadRefusal)?.retryAfter
@@ -129,13 +138,14 @@ final class SVIDWatcher: Sendable {
     }
   }
 
-  /// What ends the watch.
+  /// What the daemon has no part in.
   private struct FolderFailure: Error {
     let reason: OperatorError
   }
 
   private func take(_ update: ClientX509Update) async throws {
-    state.withLock { $0.backoff.succeed() }
+    // Otherwise a folder that stays full would be tried without a pause.
+    state.withLock { if !$0.isFolderFailing { $0.backoff.succeed() } }
     let files: SVIDFiles
     // The files of before are good for a while yet, and the next message may be better.
     do { files = try await SVIDFiles(update, id: id, now: time.now()) } catch { return complain(error) }
@@ -143,7 +153,10 @@ final class SVIDWatcher: Sendable {
     // A new connection brings what was there already.
     guard state.withLock({ $0.contents != contents }) else { return }
     do throws(OperatorError) { try files.write(to: folder) } catch { throw FolderFailure(reason: error) }
-    state.withLock { $0.contents = contents }
+    state.withLock { state in
+      (state.contents, state.isFolderFailing) = (contents, false)
+      state.backoff.succeed()
+    }
     tell(Change(id: files.svid.id, expires: files.verified.notAfter, folder: folder.path))
     for complaint in await reload.run() { complain(OperatorError(.failed, complaint)) }
   }

@@ -179,7 +179,7 @@ final class WorkloadBench: Sendable {
     return EntryRow(
       id: "ent_" + Base64.URL.encode(name), sequence: sequence, fingerprint: name + name,
       selectors: SelectorDigest.encode(try sorted.map { SelectorDigest(try Selector($0)) }),
-      document: document.canonical(), leafIndex: leafIndex)
+      document: document.canonical(), leafIndex: leafIndex, created: UInt64(number))
   }
 
   /// Writes an entry on the record, and has the service take it up, as the daemon does once a command is carried out.

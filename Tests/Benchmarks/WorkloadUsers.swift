@@ -13,7 +13,14 @@ final class WorkloadUsers: WorkloadAttestor {
     var next = 0
     /// By connection; a later one may have an earlier one's place, and is then who that was.
     var numbers: [ObjectIdentifier: Int] = [:]
-    var process: AttestedProcess?
+    var process: Finding?
+  }
+
+  /// As the product keeps what it found: an object, since each answer would copy it.
+  private final class Finding: Sendable {
+    let process: AttestedProcess
+
+    init(_ process: AttestedProcess) { self.process = process }
   }
 
   private let product: ProcessAttestor
@@ -28,8 +35,8 @@ final class WorkloadUsers: WorkloadAttestor {
 
   func attest(_ peer: PeerProcess) async throws(AttestationError) -> AttestedProcess {
     if state.withLock({ $0.process == nil }) {
-      let process = try await product.attest(peer)
-      state.withLock { $0.process = process }
+      let finding = Finding(try await product.attest(peer))
+      state.withLock { $0.process = finding }
     }
     let number = state.withLock { state in
       let connection = ObjectIdentifier(peer)
@@ -43,7 +50,7 @@ final class WorkloadUsers: WorkloadAttestor {
   }
 
   func confirm(_ peer: PeerProcess, _ attested: AttestedProcess) throws(AttestationError) {
-    guard let process = state.withLock({ $0.process }) else { return }
-    try product.confirm(peer, process)
+    guard let finding = state.withLock({ $0.process }) else { return }
+    try product.confirm(peer, finding.process)
   }
 }

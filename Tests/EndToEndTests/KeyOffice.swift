@@ -12,7 +12,7 @@ final class KeyOffice: Sendable {
   let daemon: DaemonProcess
   /// The faults of its PKCS#11 module; nil where it has SoftHSM itself.
   let faults: FaultyModule?
-  private let program: String
+  let program: String
   /// What its PKCS#11 module is told through the environment.
   var environment: [String: String] { faults?.environment ?? [:] }
 

@@ -92,6 +92,18 @@ extension EndToEndTests.Description {
     #expect(try await order("\(requested)/revoke", ["confirm": .string(requested)]).status == 200)
     #expect(try await order("jwt/rotate").status == 200)
 
+    // Who got what.
+    let fetched = try await Built.pipe(
+      try Built.program("trustcore"),
+      ["svid", "jwt", "--audience", "walk", "--socket", deployment.ready["workload_socket"] ?? ""])
+    let claims = try #require(fetched.text.split(separator: ".").dropFirst().first, "\(fetched.complaint)")
+    let token = try JSONValue(parsing: Base64.URL.decode(String(claims))).object?["jti"]?.string ?? ""
+    let issuance = try await fixture.get("/v1/svids/jwt/\(token)", bearer: auditor)
+    #expect(issuance.status == 200 && issuance["issuance", "audiences"] == ["walk"], "\(issuance.text)")
+    for path in ["x509/\(token)", "jwt/nothing", "pgp/\(token)"] {
+      #expect(try await fixture.get("/v1/svids/" + path, bearer: auditor).summary == "404 svid_not_found", "\(path)")
+    }
+
     // Revocations and federations.
     func revoke(_ body: JSONValue) async throws -> Answer {
       try await fixture.submit("/v1/svids/revoke", body, as: registrar)

@@ -136,6 +136,53 @@ extension EndToEndTests {
       #expect(try await office.isSound())
     }
 
+    /// Which process got a certificate is proven from genesis.json alone.
+    @Test func whoGotIt() async throws {
+      let office = try KeyOffice("record")
+      let running = try await office.start()
+      let folder = try office.file("svid")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      let id = try #require(try await office.json(["svid", "fetch", "--out", folder])["spiffe_id"]?.string)
+      let shown = try await office.json(["svid", "show", folder + "/svid.pem"])
+      let issuance = try #require(shown["issuance"]?.object)
+      let process = issuance["process"]?.object
+      #expect(shown["kind"] == "x509" && issuance["spiffe_id"]?.string == id)
+      #expect(process?["uid"]?.integer == Int64(getuid()))
+      #expect(process?["executable"]?.object?["path"]?.string == office.program)
+      let serial = try #require(shown["id"]?.string)
+      let spelt = serial.uppercased().enumerated().map { ($0 > 0 && $0 % 2 == 0 ? ":" : "") + String($1) }.joined()
+      #expect(try await office.json(["svid", "show", "--serial", spelt])["id"]?.string == serial)
+      let words = try await office.tool(["svid", "show", "--serial", serial])
+      #expect(words.status == 0 && words.text.contains(id) && words.text.contains("signed tree head"), "\(words.text)")
+
+      let tokens = try await office.json(["svid", "jwt", "--audience", "x"])["svids"]?.array
+      let token = try #require(tokens?.first?.object?["token"]?.string)
+      let claims = try JSONValue(parsing: Base64.URL.decode(String(token.split(separator: ".")[1]))).object
+      let jti = try #require(claims?["jti"]?.string)
+      #expect(try await office.json(["svid", "show", "--jti", jti])["issuance"]?.object?["audiences"] == ["x"])
+      #expect(try await office.tool(["svid", "show", "--serial", "00ff"]).status == 66)
+      #expect(try await office.tool(["svid", "show", "--serial", serial, "--jti", jti]).status == 64)
+      let revoked = try await office.json(["svid", "revoke", "--serial", serial])
+      #expect(revoked["issued_leaf_index"] == shown["leaf_index"])
+      #expect(try await office.json(["svid", "revoke", "--serial", "0badcafe"])["issued_leaf_index"] == .null)
+      try await office.stop(running)
+
+      // Nobody is asked any more.
+      func verdict(_ receipt: JSONObject) async throws -> Int32 {
+        let file = try office.file("receipt.json", Data(JSONValue.object(receipt).canonical()))
+        return try await office.tool(["svid", "show", "--receipt", file]).status
+      }
+      #expect(try await verdict(shown) == 0)
+      for name in ["leaf", "salt", "content", "proof"] {
+        var (changed, seal) = (shown, try #require(shown["seal"]?.object))
+        let text = try #require(seal[name]?.string)
+        seal[name] = .string(name == "proof" ? text.replacing("index ", with: "index 1") : "A" + text.dropFirst())
+        changed["seal"] = .object(seal)
+        #expect(try await verdict(changed) == 65, "\(name)")
+      }
+      #expect(try await office.isSound())
+    }
+
     /// A root whose key lies in a file signs at the command line; and a workload's own key is certified.
     @Test func aRootOnDiskAndAKeyOfOnesOwn() async throws {
       let office = try KeyOffice("disk")

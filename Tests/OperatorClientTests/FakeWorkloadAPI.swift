@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import JOSE
+import KeyHierarchy
 import Logging
 import ServiceLifecycle
 import SwiftASN1
@@ -22,18 +23,34 @@ struct FakeTrustDomain: Sendable {
   init(_ name: String) throws {
     domain = try TrustDomain(name)
     key = P256.Signing.PrivateKey()
+    let publicKey = Certificate.PublicKey(key.publicKey)
     let subject = try DistinguishedName { CommonName(name) }
     root = try Certificate(
-      version: .v3, serialNumber: Certificate.SerialNumber(bytes: [1]), publicKey: Certificate.PublicKey(key.publicKey),
+      version: .v3, serialNumber: Certificate.SerialNumber(bytes: [1]), publicKey: publicKey,
       notValidBefore: Self.start, notValidAfter: Self.end, issuer: subject, subject: subject,
       signatureAlgorithm: .ecdsaWithSHA256,
       extensions: Certificate.Extensions {
         Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
         Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+        SubjectKeyIdentifier(hash: publicKey)
       }, issuerPrivateKey: Certificate.PrivateKey(key))
   }
 
   var rootDER: [UInt8] { get throws { try Self.der(root) } }
+
+  /// The list of the root, with one serial number on it.
+  func crl(revoking serial: UInt8) async throws -> [UInt8] {
+    let key = key
+    let signing = try X509SigningKey(
+      CustodyPublicKey(algorithm: .ecdsaP256, bytes: Array(key.publicKey.x963Representation))
+    ) { try Array(key.signature(for: $0).rawRepresentation) }
+    return try await CRL.make(
+      issuer: X509Signer(certificate: rootDER, key: signing), number: 1,
+      thisUpdate: Timestamp(seconds: 1_577_836_800), nextUpdate: Timestamp(seconds: 2_493_072_000),
+      revoked: [
+        CertificateRevocation(serial: X509SerialNumber([serial]), since: Timestamp(seconds: 1_577_836_800))
+      ])
+  }
 
   static func der(_ certificate: Certificate) throws -> [UInt8] {
     var serializer = DER.Serializer()
@@ -67,6 +84,7 @@ final class FakeWorkloadAPI: Sendable {
   struct State {
     var snapshot: WorkloadSnapshot?
     var refusal: WorkloadRefusal?
+    var isTokenRevoked = false
     var version: UInt64 = 0
     var waiting: [CheckedContinuation<Void, Never>] = []
     var connections = 0
@@ -109,7 +127,9 @@ final class FakeWorkloadAPI: Sendable {
   }
 
   /// The workload has these identities from now on.
-  func publish(_ paths: [String], isFederated: Bool = false, leafOf issuer: FakeTrustDomain? = nil) throws {
+  func publish(
+    _ paths: [String], isFederated: Bool = false, leafOf issuer: FakeTrustDomain? = nil, crls: [[UInt8]] = []
+  ) throws {
     let version = state.withLock { state in
       state.version += 1
       return state.version
@@ -126,7 +146,7 @@ final class FakeWorkloadAPI: Sendable {
       bundles[other.domain] = WorkloadBundle(roots: [try other.rootDER], jwks: Array("{\"keys\":[]}".utf8))
     }
     let snapshot = WorkloadSnapshot(
-      version: version, trustDomain: own.domain, svids: svids, bundles: bundles, crls: [])
+      version: version, trustDomain: own.domain, svids: svids, bundles: bundles, crls: crls)
     change { $0.snapshot = snapshot }
   }
 
@@ -177,7 +197,10 @@ struct FakeWorkloadConnection: WorkloadConnection {
   }
 
   func validate(jwtSVID token: String, audience: String) async throws -> (id: SPIFFEID, claims: JSONObject) {
-    throw WorkloadRefusal(.invalidArgument, "not_here", "this fake validates nothing")
+    if fake.state.withLock({ $0.isTokenRevoked }) {
+      throw WorkloadRefusal(.invalidArgument, "jwt_svid_invalid", "the token is revoked")
+    }
+    return (try UnverifiedJWTSVID(token).unverifiedID, [:])
   }
 
   func x509SVID(request: [UInt8], id: SPIFFEID?) async throws -> WorkloadX509SVID { try fake.current().svids[0] }
@@ -187,12 +210,19 @@ struct FakeWorkloadConnection: WorkloadConnection {
 final class FakeWorkloadUpdates: WorkloadUpdates {
   private let fake: FakeWorkloadAPI
   private let seen = Mutex<UInt64>(0)
+  private let isCancelled = Mutex(false)
 
   init(fake: FakeWorkloadAPI) { self.fake = fake }
+
+  func cancel() {
+    isCancelled.withLock { $0 = true }
+    fake.change { _ in }
+  }
 
   func next() async throws -> WorkloadSnapshot? {
     while true {
       try Task.checkCancellation()
+      if isCancelled.withLock({ $0 }) { return nil }
       let snapshot = try fake.current()
       let seen = seen.withLock { $0 }
       if snapshot.version > seen {
@@ -202,7 +232,11 @@ final class FakeWorkloadUpdates: WorkloadUpdates {
       await withTaskCancellationHandler {
         await withCheckedContinuation { continuation in
           let isLate = fake.state.withLock { state in
-            if state.snapshot?.version != seen || state.refusal != nil || Task.isCancelled { return true }
+            if state.snapshot?.version != seen || state.refusal != nil || isCancelled.withLock({ $0 })
+              || Task.isCancelled
+            {
+              return true
+            }
             state.waiting.append(continuation)
             return false
           }

@@ -29,6 +29,121 @@ struct RenderingTests {
         x     1234567
         """)
     #expect(Wording.table(["A", "B"], [["x", ""]]) == "A  B\nx")
+    #expect(
+      Wording.table(["A", "B"], [["x", "1"], ["y", "2"]], below: [["one", "two"], []]) == """
+        A  B
+        x  1
+          one
+          two
+        y  2
+        """)
+    let word = String(repeating: "x", count: 90)
+    #expect(Wording.folded("a b\tc \(word) " + "de f") == "a b?c\n  \(word)\n  de f")
+    #expect(Wording.folded(String(repeating: "ab ", count: 26) + "ab") == String(repeating: "ab ", count: 26) + "ab")
+    #expect(Wording.folded("") == "")
+  }
+
+  private func isNarrow(_ text: String) -> Bool { text.split(separator: "\n").allSatisfy { $0.count <= 80 } }
+
+  @Test("entries: selectors below each other, so that a hash fits")
+  func entries() {
+    let hash = "unix:sha256:" + String(repeating: "0123456789abcdef", count: 4)
+    let text = EntryReport.list(
+      [
+        [
+          "id": "ent_AAECAwQFBgcICQoLDA0ODw", "spiffe_id": "spiffe://example.org/payments/web",
+          "selectors": ["unix:uid:1000", .string(hash)], "hint": "internal",
+        ], ["id": "ent_BBECAwQFBgcICQoLDA0ODw", "spiffe_id": "spiffe://example.org/b", "selectors": ["a:b"]],
+      ], of: 2)
+    #expect(
+      text == """
+        Entry                       SPIFFE ID                          Hint
+        ent_AAECAwQFBgcICQoLDA0ODw  spiffe://example.org/payments/web  internal
+          unix:uid:1000
+          \(hash)
+        ent_BBECAwQFBgcICQoLDA0ODw  spiffe://example.org/b             -
+          a:b
+        """)
+    #expect(isNarrow(text))
+    #expect(EntryReport.list([], of: 0) == "No entries: make one with 'trustcore entry create'.")
+    #expect(EntryReport.list([], of: 1) == "The one entry does not match.")
+    #expect(EntryReport.list([], of: 1200) == "None of the 1,200 entries matches.")
+  }
+
+  @Test("federations: where each is fetched from, and why it is not")
+  func federations() {
+    let reason =
+      "federation_identity: the endpoint did not prove 'spiffe://other.org/bundle/endpoint': ask its operator whether "
+      + "it is the one that is meant"
+    let text = FederationReport.list([
+      "federations": [
+        ["trust_domain": "given.org", "has_bundle": true],
+        [
+          "trust_domain": "good.org", "has_bundle": true, "bundle_endpoint_profile": "https_web",
+          "bundle_endpoint_url": "https://good.org/.well-known/spiffe-bundle", "failures": 0,
+          "last_success": "2026-11-21T10:00:00.000Z", "next": "2026-11-21T10:05:00.000Z",
+        ],
+        [
+          "trust_domain": "other.org", "has_bundle": false, "bundle_endpoint_profile": "https_spiffe",
+          "bundle_endpoint_url": "https://other.org:8443/.well-known/spiffe-bundle",
+          "endpoint_spiffe_id": "spiffe://other.org/bundle/endpoint", "failures": 3, "last_success": .null,
+          "last_error": ["at": "2026-11-21T10:03:00.000Z", "reason": .string(reason)],
+          "next": "2026-11-21T10:07:00.000Z",
+        ],
+        [
+          "trust_domain": "third.org", "has_bundle": true, "bundle_endpoint_profile": "https_web",
+          "bundle_endpoint_url": "https://third.org/b", "failures": 1, "last_success": "2026-11-21T09:00:00.000Z",
+          "last_error": ["at": "2026-11-21T10:03:00.000Z", "reason": "federation_timeout: too\u{1B} slow"],
+          "refreshing": true,
+        ],
+      ]
+    ])
+    #expect(
+      text == """
+        Trust domain  Bundle   Profile
+        given.org     there    -
+        good.org      there    https_web
+          https://good.org/.well-known/spiffe-bundle
+        other.org     missing  https_spiffe
+          https://other.org:8443/.well-known/spiffe-bundle
+          spiffe://other.org/bundle/endpoint
+        third.org     there    https_web
+          https://third.org/b
+
+        other.org fails: federation_identity: the endpoint did not prove
+          'spiffe://other.org/bundle/endpoint': ask its operator whether it is the one
+          that is meant (failures: 3, never fetched, tried again at
+          2026-11-21T10:07:00.000Z)
+        third.org fails: federation_timeout: too? slow (failures: 1, last fetched at
+          2026-11-21T09:00:00.000Z, tried again now)
+        """, "\(text)")
+    #expect(isNarrow(text))
+    #expect(FederationReport.list(["federations": []]) == "No other trust domain is trusted.")
+  }
+
+  @Test("SVIDs: no wider than a terminal")
+  func svids() {
+    let text = SVIDFiles.words([
+      "svids": [
+        [
+          "spiffe_id": "spiffe://example.org/payments/web", "expires": "2026-11-21T10:00:00.000Z",
+          "serial": "00112233445566778899aabbccddeeff", "dns_names": ["web.example", "www.example"], "hint": "h",
+        ], ["spiffe_id": "spiffe://example.org/b", "expires": "2026-11-21T10:00:00.000Z", "serial": "0b"],
+      ], "federated": ["other.org"],
+    ])
+    #expect(
+      text == """
+        SPIFFE ID                          Until                     Hint
+        spiffe://example.org/payments/web  2026-11-21T10:00:00.000Z  h
+          Serial 00112233445566778899aabbccddeeff
+          DNS web.example
+          DNS www.example
+        spiffe://example.org/b             2026-11-21T10:00:00.000Z  -
+          Serial 0b
+
+        Federated with: other.org
+        """, "\(text)")
+    #expect(isNarrow(text))
   }
 
   @Test("progress, with and without a known size, never wider than a terminal")

@@ -1,7 +1,6 @@
 import Foundation
 import Glibc
 import JOSE
-import OperatorClient
 import SwiftASN1
 import Synchronization
 import Testing
@@ -10,6 +9,7 @@ import WorkloadAPI
 import WorkloadIdentity
 import X509
 
+@testable import OperatorClient
 @testable import trustcore
 
 @Suite("SVIDs at the command line", .serialized)
@@ -98,8 +98,22 @@ struct SVIDTests {
       let verify = ["svid", "verify", "--socket", path, "--jwt"]
       let good = try await ProgramTests.run(verify + ["-", "--audience", "a"], input: fetched.output)
       #expect(good.status == 0 && good.text.contains("spiffe://example.org/web"), "\(good.complaint)")
+      #expect(good.text.hasSuffix("\nRevocation  none that the Workload API knows\n"), "\(good.text)")
+      // Revoked, the daemon knows; a file does not, and the answer does not sound as if it did.
+      fake.change { $0.isTokenRevoked = true }
+      let revoked = try await ProgramTests.run(verify + [token, "--audience", "a"])
       #expect(
-        try await ProgramTests.run(verify + [token, "--audience", "a", "--bundle", folder + "/b.json"]).status == 0)
+        revoked.status == 65
+          && revoked.complaint == "trustcore: The token is revoked. [jwt_svid_invalid]\n")
+      let alone = try await ProgramTests.run(verify + [token, "--audience", "a", "--bundle", folder + "/b.json"])
+      #expect(
+        alone.status == 0
+          && alone.text.hasSuffix("\nRevocation  not checked: the Workload API does, without --bundle\n"),
+        "\(alone.text)")
+      let json = try await ProgramTests.run(
+        verify + [token, "--audience", "a", "--bundle", folder + "/b.json", "--json"])
+      #expect(try JSONValue(parsing: json.output).object?["revocation_checked"] == false)
+      fake.change { $0.isTokenRevoked = false }
       let foreign = ["--bundle", folder + "/b.json", "--trust-domain", "other.org"]
       for (arguments, code) in [
         ([token, "--audience", "b"], "jwt_svid_invalid"), (["x.y.z", "--audience", "a"], "jwt_svid_invalid"),
@@ -127,10 +141,11 @@ struct SVIDTests {
     let verified = try await ProgramTests.run(["svid", "verify", good, "--bundle", roots])
     #expect(
       verified.text == """
-        Verified   spiffe://example.org/web
-        Until      2049-01-01T00:00:00.000Z
-        Serial     11
-        DNS names  web.example
+        Verified    spiffe://example.org/web
+        Until       2049-01-01T00:00:00.000Z
+        Serial      11
+        DNS names   web.example
+        Revocation  not checked: name the lists with --crl
 
         """, "\(verified.complaint)")
     let json = try SPIFFEBundle(
@@ -149,6 +164,29 @@ struct SVIDTests {
     ] as [([String], Int32, String)] {
       let outcome = try await ProgramTests.run(arguments)
       #expect(outcome.status == status && outcome.complaint.contains(words), "\(arguments): \(outcome.complaint)")
+    }
+  }
+
+  @Test("verify asks the Workload API for the revocation lists too")
+  func revoked() async throws {
+    let fake = try FakeWorkloadAPI()
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let leaf = try fake.own.leaf("/web", serial: 17)
+    try Data(WorkloadPEM.encode([leaf.der])).write(to: URL(fileURLWithPath: folder + "/svid.pem"))
+    try await fake.run { path in
+      let verify = ["svid", "verify", folder + "/svid.pem", "--socket", path]
+      for (crls, status, words) in [
+        ([], 0, "Revocation  not checked: "),
+        ([try await fake.own.crl(revoking: 16)], 0, "Revocation  on none of the lists\n"),
+        ([try await fake.own.crl(revoking: 17)], 65, "revoked: "),
+      ] as [([[UInt8]], Int32, String)] {
+        try fake.publish(["/api"], crls: crls)
+        let outcome = try await ProgramTests.run(verify)
+        #expect(
+          outcome.status == status && (outcome.text + outcome.complaint).contains(words),
+          "\(outcome.text) \(outcome.complaint)")
+      }
     }
   }
 
@@ -201,6 +239,65 @@ struct SVIDTests {
       )
       #expect(pair.0.publicKey == pair.1.publicKey)
     }
+  }
+
+  @Test(
+    "watch outlives a folder that cannot be written for a while: complains once, and goes on",
+    .timeLimit(.minutes(1)))
+  func fullFolder() async throws {
+    let fake = try FakeWorkloadAPI()
+    let out = try Self.scratch()
+    defer { try? FileManager.default.removeItem(atPath: out) }
+    let told = Told()
+    let isFull = Mutex(true)
+    let pauses = AsyncStream.makeStream(of: Void.self)
+    try await fake.run { path in
+      let folder = try WorkloadFolder(out + "/tls") { (step) throws(OperatorError) in
+        if step == .sync, isFull.withLock({ $0 }) {
+          throw OperatorError(.folderNotWritten, "No space left on device.")
+        }
+      }
+      let watcher = SVIDWatcher(
+        path: path, folder: folder, id: nil, reload: SVIDReload(),
+        tell: { told.tell("new \($0.id)") }, complain: { told.tell("\($0.code)") },
+        pause: { _ in
+          pauses.continuation.yield()
+          await Task.yield()
+        })
+      try fake.publish(["/web"])
+      let task = Task { try await watcher.run() }
+      #expect(await told.next() == "folder_not_written")
+      var count = 0
+      for await _ in pauses.stream {
+        count += 1
+        if count == 3 { break }
+      }
+      isFull.withLock { $0 = false }
+      #expect(await told.next() == "new spiffe://example.org/web")
+      // Another moment is told of again.
+      isFull.withLock { $0 = true }
+      try fake.publish(["/web"])
+      #expect(await told.next() == "folder_not_written")
+      isFull.withLock { $0 = false }
+      #expect(await told.next() == "new spiffe://example.org/web")
+      task.cancel()
+      try await task.value
+    }
+    // What no patience mends ends it.
+    try FileManager.default.createDirectory(atPath: out + "/mine", withIntermediateDirectories: true)
+    try "mine".write(toFile: out + "/mine/svid.pem", atomically: true, encoding: .utf8)
+    try fake.publish(["/web"])
+    try await fake.run { path in
+      let outcome = try await ProgramTests.run(["svid", "watch", "--socket", path, "--out", out + "/mine"])
+      #expect(outcome.status == 73 && outcome.complaint.contains("move it"), "\(outcome.complaint)")
+    }
+  }
+
+  @Test("a sentence has one end")
+  func sentences() {
+    for (text, sentence) in [
+      ("is it running?", "Is it running?"), ("stop.", "Stop."), ("try again", "Try again."), ("no!", "No!"),
+    ] { #expect(SocketOptions.sentence(text) == sentence) }
   }
 
   @Test("reloading: a signal to the process of a file, a command, and what fails is told")

@@ -29,7 +29,7 @@ final class FakeWorkloads: Sendable {
       switch (seen.method, parts.dropFirst().first, parts.count) {
       case ("GET", "entries", 3):
         guard let entry = state.entries[parts[2]] else {
-          throw Problem(404, "entry_not_found", "There is no such entry; list them at /v1/entries.")
+          throw Problem(404, "entry_not_found", "There is no such entry; list the entries.")
         }
         return (200, entry)
       case ("GET", "entries", _):
@@ -47,6 +47,7 @@ final class FakeWorkloads: Sendable {
       case ("POST", "registrars", _):
         return (201, ["result": ["registrar": "reg_1", "name": seen.json["name"] ?? .null], "leaf_index": 9])
       case ("POST", "people", _): return (200, ["result": ["person": .string(parts[2])], "leaf_index": 10])
+      case ("GET", "svids", _): throw Problem(404, "svid_not_found", "No such SVID was issued here.")
       case ("POST", "svids", _):
         return (200, ["result": ["revoked": seen.json["serial"] ?? seen.json["jti"] ?? .null], "leaf_index": 11])
       default: throw Problem(404, "route_not_found", "There is no such route.")
@@ -141,7 +142,15 @@ struct WorkloadCommandTests {
           "entry", "create", "--spiffe-id", "spiffe://example.org/\(name)", "--selector", "unix:uid:2",
         ])
       }
-      #expect(try await run(["entry", "list"]).text.split(separator: "\n").count == 6)
+      // A heading, and for each entry a line and one for its selector.
+      #expect(try await run(["entry", "list"]).text.split(separator: "\n").count == 11)
+      for filter in [["--selector", "unix:uid:3"], ["--spiffe-id", "spiffe://example.org/none"]] {
+        let none = try await run(["entry", "list"] + filter)
+        #expect(none.status == 0 && none.text == "None of the 5 entries matches.\n", "\(none.text)")
+        #expect(try await run(["entry", "list", "--json"] + filter).text == "{\"entries\":[]}\n")
+      }
+      #expect(try await run(["entry", "list", "--selector", "unix"]).status == 64)
+      #expect(try await run(["entry", "list", "--spiffe-id", "example.org/a"]).status == 64)
       let some = try await run([
         "entry", "list", "--selector", "unix:uid:2", "--spiffe-id", "spiffe://example.org/c", "--json",
       ])
@@ -158,6 +167,29 @@ struct WorkloadCommandTests {
       #expect(try await run(["entry", "show", "../x"]).status == 64)
       #expect(try await run(["entry", "create", "--selector", "unix:uid:1"]).status == 64)
       #expect(try await ProgramTests.run(["entry", "list", "--state", "/nowhere"]).status == 66)
+    }
+  }
+
+  @Test("what 'admin' and 'downstream' do not do is said whenever they are asked for")
+  func grantsNothing() async throws {
+    let fake = FakeWorkloads()
+    try await Self.run(fake) { stub, run in
+      let note = "trustcore: 'admin' and 'downstream' grant nothing yet: only officers may change such an entry.\n"
+      let create = ["entry", "create", "--selector", "unix:uid:1", "--spiffe-id"]
+      let made = try await run(create + ["spiffe://example.org/a", "--admin"])
+      #expect(made.status == 0 && made.complaint == note)
+      #expect(try await run(create + ["spiffe://example.org/b", "--no-admin"]).complaint.isEmpty)
+      let id = WorkloadPlanTests.id(2)
+      #expect(try await run(["entry", "update", id, "--downstream"]).complaint == note)
+      #expect(try await run(["entry", "update", id, "--hint", "h"]).complaint.isEmpty)
+      let json = try await run(["entry", "update", id, "--admin", "--json"])
+      #expect(try JSONValue(parsing: json.complaint).object?["note"]?.string?.contains("grant nothing") == true)
+      let text = #"{"entries":[{"spiffe_id":"spiffe://example.org/c","selectors":["unix:uid:1"],"admin":true}]}"#
+      try stub.write("entries.json", Array(text.utf8), mode: 0o600)
+      for isNew in [true, false] {
+        let applied = try await run(["entry", "apply", "-f", stub.folder + "/entries.json"])
+        #expect(applied.status == 0 && applied.complaint == (isNew ? note : ""), "\(applied.complaint)")
+      }
     }
   }
 
@@ -301,8 +333,8 @@ struct WorkloadCommandTests {
 
       #expect(
         try await run(["svid", "revoke", "--serial", "5F:3A", "--expires-in", "1h"]).text
-          == "5f3a is revoked (leaf 11).\n")
-      #expect(stub.seen.last?.json == ["serial": "5f3a", "expires_in": 3600])
+          == "5f3a is revoked (leaf 11).\nIt is not on the record as issued here: see whether it is mistyped.\n")
+      #expect(stub.seen.last { $0.method == "POST" }?.json == ["serial": "5f3a", "expires_in": 3600])
       #expect(try await run(["svid", "revoke", "--jti", "x"]).status == 0)
       #expect(try await run(["svid", "revoke"]).status == 64)
     }

@@ -76,7 +76,8 @@ struct WorkloadFolderTests {
                 number += 1
                 return number - 1
               }
-              if number == at { throw OperatorError(.failed, "killed") }
+              // Whoever is killed does not clean up either.
+              if number >= at { throw OperatorError(.failed, "killed") }
             }
             try folder.publish(Self.files(2), key: try Self.secret("2"))
             Issue.record("step \(at) was not there")
@@ -98,6 +99,52 @@ struct WorkloadFolderTests {
         stopAt += 1
       }
       #expect(steps >= 7)
+    }
+  }
+
+  @Test("what fails at any step leaves nothing half-written")
+  func failed() throws {
+    var (at, isDone) = (0, false)
+    while !isDone {
+      try Self.inScratch { path in
+        try WorkloadFolder(path).publish(Self.files(1), key: try Self.secret("1"))
+        let seen = Mutex(0)
+        let number = at
+        let folder = try WorkloadFolder(path) { (_) throws(OperatorError) in
+          let isNow = seen.withLock { seen in
+            seen += 1
+            return seen - 1 == number
+          }
+          if isNow { throw OperatorError(.folderNotWritten, "") }
+        }
+        do {
+          try folder.publish(Self.files(2), key: try Self.secret("2"))
+          isDone = true
+        } catch {
+          #expect(error as? OperatorError == OperatorError(.folderNotWritten, ""))
+          #expect(Self.read(path) == Self.names.map { _ in "1" })
+          #expect(
+            try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasPrefix("..v-") }.count == 1)
+        }
+      }
+      at += 1
+    }
+    #expect(at >= 7)
+  }
+
+  @Test("a folder that cannot be written now, and one that never will be, are told apart and named")
+  func unwritable() throws {
+    let key = try Self.secret("1")
+    // Nobody makes files there, root neither.
+    let system = try WorkloadFolder("/sys")
+    let now = #expect(throws: OperatorError.self) { try system.publish(Self.files(1), key: key) }
+    #expect(now == OperatorError(.folderNotWritten, "") && now?.exitCode == 73)
+    #expect(now?.message.hasPrefix("/sys/..v-") == true)
+    try Self.inScratch { path in
+      let folder = try WorkloadFolder(path)
+      try FileManager.default.removeItem(atPath: path)
+      let gone = #expect(throws: OperatorError.self) { try folder.publish(Self.files(1), key: key) }
+      #expect(gone == OperatorError(.cannotCreate, "") && gone?.message.hasPrefix(path) == true)
     }
   }
 

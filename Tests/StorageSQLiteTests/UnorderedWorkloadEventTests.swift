@@ -16,6 +16,8 @@ import WorkloadService
     case answersAnotherOrder, listsByAnother, listsForNobody, listsForLonger, listsNothing, fetchesNoBundle
     case fetchesForNobody, registersASecondEntry, activatesTheActive
     case takesAnotherCertificate, takesOneForAnotherKey, takesOneUnasked
+    case issuesWithoutEntry, issuesAfterTheEntry, issuesAnotherIdentity, issuesAToken, issuesForAnotherAudience
+    case issuesByNobody, issuesByAnother, issuesForLonger, issuesBeyondTheAuthority, issuesToAnother, issuesUnlisted
   }
 
   @Test(arguments: Lie.allCases) func areFound(_ lie: Lie) async throws {
@@ -31,7 +33,50 @@ import WorkloadService
     let (d, path) = try await Self.founded()
     try await d.prepare(.x509, takesOver: true)
     try await d.prepare(.x509, order: try await d.order(.request, .x509), isRequested: true)
+    try await d.prepare(.jwt, takesOver: true)
+    let entry = try await d.create(Self.entry(["audiences": ["a", "b"], "issues": ["own_key", "jwt"]]))
+    try await d.record(try await d.issuance(under: entry, of: "/x", id: "01", lifetime: 3600))
+    try await d.record(try await d.issuance(.jwt, under: entry, of: "/x", id: "t", audiences: ["b"], lifetime: 300))
     #expect(try await Self.audit(d, path) == [])
+  }
+
+  private static func entry(_ others: JSONObject = [:]) -> JSONValue {
+    var entry = WorkloadDeployment.entry("x").object ?? [:]
+    for member in others { entry[member.name] = member.value }
+    return .object(entry)
+  }
+
+  /// Tells of an SVID that nobody should have.
+  private static func issue(_ lie: Lie, _ d: WorkloadDeployment, _ active: AuthorityRow) async throws -> UInt64 {
+    var (kind, path, authority, lifetime): (SVIDKind, String, String?, Int64) = (.x509, "/x", nil, 3600)
+    var others: JSONObject = [:]
+    var attestation: [UInt8]?
+    try await d.prepare(.jwt, takesOver: true)
+    switch lie {
+    case .issuesAnotherIdentity: path = "/y"
+    case .issuesAToken: (kind, others) = (.jwt, ["issues": ["x509"]])
+    case .issuesForAnotherAudience: (kind, others, lifetime) = (.jwt, ["audiences": ["b"]], 300)
+    case .issuesByNobody: authority = "aut_nobody"
+    case .issuesByAnother:
+      authority = active.id
+      try await d.prepare(.x509, order: try await d.order(.rotate, .x509), takesOver: true)
+    case .issuesForLonger: lifetime = 3600 + 301
+    case .issuesBeyondTheAuthority:
+      others = ["x509_svid_ttl": .integer(86_400 * 30)]
+      lifetime = 86_400 * 30
+      d.world.clock.advance(seconds: 86_400 * 340)
+    case .issuesToAnother: attestation = d.world.random.bytes(32)
+    default: break
+    }
+    var entry = try await d.create(Self.entry(others))
+    if lie == .issuesAfterTheEntry { try await d.submit("/v1/entries", ["delete": [.string(entry)]]) }
+    if lie == .issuesWithoutEntry { entry = EntryID(random: d.world.random).description }
+    let leaf = try await next(d)
+    let issuance = try await d.issuance(
+      kind, under: entry, of: path, id: "0a", audiences: kind == .jwt ? ["a"] : [], lifetime: lifetime,
+      authority: authority, attestation: attestation)
+    try await d.record(issuance, applying: lie != .issuesUnlisted && lie != .issuesToAnother)
+    return leaf
   }
 
   private static func founded() async throws -> (WorkloadDeployment, path: String) {
@@ -121,6 +166,9 @@ import WorkloadService
       try await d.record(.refreshed(trustDomain: "other.test", bundle: [1]))
     case .fetchesForNobody:
       try await d.record(.refreshed(trustDomain: "other.test", bundle: try d.bundle(1)), applying: false)
+    case .issuesWithoutEntry, .issuesAfterTheEntry, .issuesAnotherIdentity, .issuesAToken, .issuesForAnotherAudience,
+      .issuesByNobody, .issuesByAnother, .issuesForLonger, .issuesBeyondTheAuthority, .issuesToAnother, .issuesUnlisted:
+      return try await issue(lie, d, active)
     case .registersASecondEntry:
       for applying in [true, false] {
         leaf = try await next(d)

@@ -173,6 +173,28 @@ final class WorkloadDeployment: Sendable {
     ).json()
   }
 
+  /// The issuance of an SVID to some process, under an entry and by the authority that signs.
+  func issuance(
+    _ kind: SVIDKind = .x509, under entry: String, of path: String, id: String, audiences: [String] = [],
+    lifetime: Int64 = 60, authority: String? = nil, attestation: [UInt8]? = nil
+  ) async throws -> WorkloadTransition {
+    let authorities = try await store.read { unit in try unit.authorities(kind == .x509 ? .x509 : .jwt) }
+    let process: JSONObject = ["pid": 4711, "start_time": "1", "uid": 1000]
+    return .issued(
+      SVIDIssuance(
+        kind, id: id, spiffeID: try SPIFFEID(domain, path: path), audiences: audiences,
+        notAfter: world.clock.now().adding(seconds: lifetime), entry: try EntryID(entry),
+        authority: authority ?? authorities.last { $0.state == .active }?.id ?? "", process: process,
+        attestation: attestation ?? SVIDIssuance.digest(of: process)))
+  }
+
+  /// Makes an entry and returns its identifier.
+  func create(_ entry: JSONValue) async throws -> String {
+    let receipt = try await submit("/v1/entries", ["create": [entry]])
+    let created = try JSONValue(parsing: receipt.command.result).object?["created"]?.array
+    return created?.first?.string ?? ""
+  }
+
   // MARK: - Sample
 
   static func entry(_ name: String, hint: String = "", admin: Bool = false) -> JSONValue {
@@ -278,6 +300,8 @@ final class WorkloadDeployment: Sendable {
     try await fillEntries()
     try await fillAuthorities()
     try await fillFederations()
-    try await gate.record { _, _ in EventRecord(kind: "svid.issued", content: ["entry": "any"]) }
+    let entry = try await create(Self.entry("issued"))
+    try await record(try await issuance(under: entry, of: "/issued", id: "0badcafe"))
+    try await record(try await issuance(.jwt, under: entry, of: "/issued", id: "token-1", audiences: ["a", "b"]))
   }
 }

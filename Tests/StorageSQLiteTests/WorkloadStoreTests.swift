@@ -39,7 +39,7 @@ import WorkloadService
     let reopened = try SQLiteStore(path: folder + "/s.sqlite")
     let after = try await reopened.read { unit in try Contents(&unit) }
     #expect(after == before)
-    #expect(after.entries.count == 7 && after.authorities.map(\.count) == [4, 2, 1] && after.orders.count == 1)
+    #expect(after.entries.count == 8 && after.authorities.map(\.count) == [4, 2, 1] && after.orders.count == 1)
     #expect(after.revocations.map(\.count) == [1, 1] && after.lists.count == 3 && after.federations.count == 2)
     try reopened.close()
   }
@@ -77,7 +77,8 @@ import WorkloadService
           try unit.put(
             EntryRow(
               id: EntryID(random: random).description, sequence: UInt64(number + 1), fingerprint: random.bytes(32),
-              selectors: SelectorDigest.encode(selectors), document: random.bytes(400), leafIndex: UInt64(start)))
+              selectors: SelectorDigest.encode(selectors), document: random.bytes(400), leafIndex: UInt64(start),
+              created: UInt64(number + 1)))
         }
       }
     }
@@ -85,7 +86,8 @@ import WorkloadService
       let row = try #require(try unit.entries(changedAfter: 0, limit: 1).first)
       try unit.put(
         EntryRow(
-          id: row.id, sequence: UInt64(count + 1), fingerprint: nil, selectors: [], document: [], leafIndex: 0))
+          id: row.id, sequence: UInt64(count + 1), fingerprint: nil, selectors: [], document: [], leafIndex: 0,
+          created: row.created))
     }
     try store.close()
 

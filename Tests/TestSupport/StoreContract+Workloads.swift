@@ -6,11 +6,13 @@ import WorkloadService
 
 private func bytes(_ byte: UInt8, _ count: Int = 32) -> [UInt8] { [UInt8](repeating: byte, count: count) }
 
-private func entry(_ id: String, _ sequence: UInt64, _ fingerprint: UInt8?, leaf: UInt64 = 5) -> EntryRow {
+private func entry(
+  _ id: String, _ sequence: UInt64, _ fingerprint: UInt8?, leaf: UInt64 = 5, created: UInt64 = 1
+) -> EntryRow {
   EntryRow(
     id: id, sequence: sequence, fingerprint: fingerprint.map { bytes($0) },
     selectors: fingerprint.map { bytes($0, 48) } ?? [], document: fingerprint.map { bytes($0, 300) } ?? [],
-    leafIndex: leaf)
+    leafIndex: leaf, created: created)
 }
 
 func registrationContract(_ unit: inout some WorkloadStore) throws {
@@ -33,12 +35,12 @@ func registrationContract(_ unit: inout some WorkloadStore) throws {
   var gone = a
   gone.fingerprint = nil
   try unit.put(gone)
-  try unit.put(entry("b", 3, 1, leaf: 6))
+  try unit.put(entry("b", 3, 1, leaf: 6, created: 2))
   try unit.put(entry("a", 4, 2, leaf: 6))
   let (first, second, newest) = try (
     unit.entry(fingerprint: bytes(1)), unit.entry(fingerprint: bytes(2)), unit.lastEntrySequence()
   )
-  #expect(first == entry("b", 3, 1, leaf: 6) && second == entry("a", 4, 2, leaf: 6) && newest == 4)
+  #expect(first == entry("b", 3, 1, leaf: 6, created: 2) && second == entry("a", 4, 2, leaf: 6) && newest == 4)
   // One that is deleted stays, and lets its fingerprint go.
   let deleted = entry("a", UInt64(Int64.max) - 1, nil, leaf: UInt64(Int64.max))
   try unit.put(deleted)
@@ -125,8 +127,20 @@ func authorityOrderContract(_ unit: inout some WorkloadStore) throws {
   #expect(waiting == [order(1, .rotate), order(3, .request), order(9, .prepare)])
 }
 
+func issuanceContract(_ unit: inout some WorkloadStore) throws {
+  let rows = [("0a", SVIDKind.x509), ("0a", .jwt), ("0b", .x509)].enumerated().map { number, name in
+    IssuanceRow(kind: name.1, id: name.0, leafIndex: UInt64(number) + 7)
+  }
+  for row in rows { try unit.insert(row) }
+  refuses { try unit.insert(rows[0]) }
+  refuses { try unit.insert(IssuanceRow(kind: .jwt, id: "0a", leafIndex: 99)) }
+  let found = try rows.map { row in try unit.issuance(row.kind, row.id) }
+  let absent = try unit.issuance(.jwt, "0b")
+  #expect(found == rows && absent == nil)
+}
+
 func revocationContract(_ unit: inout some WorkloadStore) throws {
-  func revocation(_ id: String, _ expires: Int64, leaf: UInt64, _ kind: RevocationRow.Kind = .x509) -> RevocationRow {
+  func revocation(_ id: String, _ expires: Int64, leaf: UInt64, _ kind: SVIDKind = .x509) -> RevocationRow {
     RevocationRow(kind: kind, id: id, expires: Timestamp(milliseconds: expires), leafIndex: leaf)
   }
   let rows = [revocation("0c", 100, leaf: 1), revocation("0a", 50, leaf: 2), revocation("0b", 70, leaf: 3)]

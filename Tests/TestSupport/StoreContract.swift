@@ -54,6 +54,7 @@ package func storeContract<Store: UnitStore>(
     try inFresh(registrationPageContract)
     try inFresh(authorityContract)
     try inFresh(authorityOrderContract)
+    try inFresh(issuanceContract)
     try inFresh(revocationContract)
     try inFresh(federationContract)
   }

@@ -26,8 +26,7 @@ final class FakeWorld: Sendable {
     var confirmation: WorkloadRefusal?
     var stopped = false
     var peers: [(pid: Int32, uid: UInt32)] = []
-    var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
-    var next = 0
+    var waiting: [ObjectIdentifier: CheckedContinuation<Void, Never>] = [:]
   }
   let state: Mutex<State>
   let store = SVIDKeyStore(capacity: 256)
@@ -179,18 +178,26 @@ final class FakeUpdates: WorkloadUpdates {
 
   private let world: FakeWorld
   private let seen = Mutex<UInt64>(0)
+  private let isCancelled = Mutex(false)
 
   init(world: FakeWorld) { self.world = world }
 
   deinit { world.happened(.released) }
 
+  func cancel() {
+    isCancelled.withLock { $0 = true }
+    wake()
+  }
+
+  private func wake() {
+    world.state.withLock { $0.waiting.removeValue(forKey: ObjectIdentifier(self)) }?.resume()
+    world.happened(.cancelled)
+  }
+
   func next() async throws -> WorkloadSnapshot? {
     while true {
       try Task.checkCancellation()
-      let number = world.state.withLock { state in
-        state.next += 1
-        return state.next
-      }
+      if isCancelled.withLock({ $0 }) { return nil }
       let seen = seen.withLock { $0 }
       let now: (snapshot: WorkloadSnapshot?, stopped: Bool, refusal: WorkloadRefusal?) = world.state.withLock {
         ($0.snapshot, $0.stopped, $0.refusal)
@@ -205,17 +212,16 @@ final class FakeUpdates: WorkloadUpdates {
       await withTaskCancellationHandler {
         await withCheckedContinuation { continuation in
           let changed = world.state.withLock { state in
-            guard state.snapshot?.version == seen, !state.stopped, state.refusal == nil, !Task.isCancelled else {
-              return true
-            }
-            state.waiting[number] = continuation
+            guard state.snapshot?.version == seen, !state.stopped, state.refusal == nil,
+              !isCancelled.withLock({ $0 }), !Task.isCancelled
+            else { return true }
+            state.waiting[ObjectIdentifier(self)] = continuation
             return false
           }
           if changed { continuation.resume() } else { world.happened(.waits) }
         }
       } onCancel: {
-        world.state.withLock { $0.waiting.removeValue(forKey: number) }?.resume()
-        world.happened(.cancelled)
+        wake()
       }
     }
   }

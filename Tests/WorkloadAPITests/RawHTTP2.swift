@@ -41,10 +41,11 @@ final class RawHTTP2: @unchecked Sendable {
     return bytes
   }
 
-  static func frame(_ type: UInt8, flags: UInt8 = 0, stream: UInt8 = 0, _ payload: [UInt8] = []) -> [UInt8] {
+  static func frame(_ type: UInt8, flags: UInt8 = 0, stream: UInt32 = 0, _ payload: [UInt8] = []) -> [UInt8] {
     let count = payload.count
     let head: [UInt8] = [
-      UInt8(count >> 16), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF), type, flags, 0, 0, 0, stream,
+      UInt8(count >> 16), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF), type, flags, 0, 0, UInt8(stream >> 8),
+      UInt8(stream & 0xFF),
     ]
     return head + payload
   }
@@ -52,14 +53,22 @@ final class RawHTTP2: @unchecked Sendable {
   /// The connection's beginning (RFC 9113 section 3.4).
   func begin() { send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + Self.frame(4)) }
 
-  /// A call with an empty message.
-  func call(_ path: String, stream: UInt8 = 1, _ headers: [(String, String)] = [("workload.spiffe.io", "true")]) {
-    var block: [UInt8] = []
-    let all = [
+  /// What a call carries beside the headers that a caller adds.
+  static func headers(_ path: String) -> [(String, String)] {
+    [
       (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"), ("te", "trailers"),
       ("content-type", "application/grpc"),
     ]
-    for (name, value) in all + headers {
+  }
+
+  /// A call with an empty message.
+  /// - Parameter isOpen: whether further messages may follow.
+  func call(
+    _ path: String, stream: UInt32 = 1, _ headers: [(String, String)] = [("workload.spiffe.io", "true")],
+    isOpen: Bool = false
+  ) {
+    var block: [UInt8] = []
+    for (name, value) in Self.headers(path) + headers {
       // Literal, never indexed, lengths in seven bits with continuation (RFC 7541 section 6.2.3).
       block.append(0x10)
       for text in [name, value] {
@@ -77,8 +86,13 @@ final class RawHTTP2: @unchecked Sendable {
         block += text.utf8
       }
     }
-    send(Self.frame(1, flags: 4, stream: stream, block) + Self.frame(0, flags: 1, stream: stream, [0, 0, 0, 0, 0]))
+    send(
+      Self.frame(1, flags: 4, stream: stream, block)
+        + Self.frame(0, flags: isOpen ? 0 : 1, stream: stream, [0, 0, 0, 0, 0]))
   }
+
+  /// Cancels a call, with CANCEL.
+  func cancel(stream: UInt32) { send(Self.frame(3, stream: stream, [0, 0, 0, 8])) }
 
   /// The answer's `grpc-status` and `grpc-message`, or "" at the connection's end.
   func status() -> (code: String, message: String) {

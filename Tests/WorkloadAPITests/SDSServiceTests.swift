@@ -18,15 +18,20 @@ private final class Feed: WorkloadConnection {
   private struct State {
     var newest: Result<WorkloadSnapshot?, WorkloadRefusal>
     var version = 1
-    var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
-    var next = 0
+    var waiting: [ObjectIdentifier: CheckedContinuation<Void, Never>] = [:]
   }
 
   private final class Reader: WorkloadUpdates {
     let feed: Feed
     let seen = Mutex(0)
+    private let isCancelled = Mutex(false)
     init(_ feed: Feed) { self.feed = feed }
-    func next() async throws -> WorkloadSnapshot? { try await feed.next(after: seen) }
+    func next() async throws -> WorkloadSnapshot? { try await feed.next(for: self) }
+    func cancel() {
+      isCancelled.withLock { $0 = true }
+      feed.wake(self)
+    }
+    var isOver: Bool { isCancelled.withLock { $0 } }
   }
 
   private let state: Mutex<State>
@@ -42,29 +47,31 @@ private final class Feed: WorkloadConnection {
     for continuation in waiting { continuation.resume() }
   }
 
-  private func next(after seen: borrowing Mutex<Int>) async throws -> WorkloadSnapshot? {
+  private func wake(_ reader: Reader) {
+    state.withLock { $0.waiting.removeValue(forKey: ObjectIdentifier(reader)) }?.resume()
+  }
+
+  private func next(for reader: Reader) async throws -> WorkloadSnapshot? {
     while true {
       try Task.checkCancellation()
-      let last = seen.withLock { $0 }
-      let (number, now) = state.withLock { state in
-        state.next += 1
-        return (state.next, state.version > last ? (state.newest, state.version) : nil)
-      }
+      if reader.isOver { return nil }
+      let last = reader.seen.withLock { $0 }
+      let now = state.withLock { $0.version > last ? ($0.newest, $0.version) : nil }
       if let now {
-        seen.withLock { $0 = now.1 }
+        reader.seen.withLock { $0 = now.1 }
         return try now.0.get()
       }
       await withTaskCancellationHandler {
         await withCheckedContinuation { continuation in
           let isOver = state.withLock { state in
-            guard state.version == last, !Task.isCancelled else { return true }
-            state.waiting[number] = continuation
+            guard state.version == last, !reader.isOver, !Task.isCancelled else { return true }
+            state.waiting[ObjectIdentifier(reader)] = continuation
             return false
           }
           if isOver { continuation.resume() }
         }
       } onCancel: {
-        state.withLock { $0.waiting.removeValue(forKey: number) }?.resume()
+        wake(reader)
       }
     }
   }

@@ -34,6 +34,12 @@ struct WorkloadCallTests {
             let _: SPIFFEJWTSVIDResponse = try await client.unary("FetchJWTSVID", SPIFFEJWTSVIDRequest(), metadata)
           }
           #expect(call?.message.hasPrefix("security_header_missing") == true, "\(metadata)")
+          let own = await status {
+            let _: Trustcore_Workload_V1_FetchX509SVIDForKeyResponse = try await client.unary(
+              "FetchX509SVIDForKey", Trustcore_Workload_V1_FetchX509SVIDForKeyRequest(), metadata,
+              service: "trustcore.workload.v1.Workload")
+          }
+          #expect(own?.message.hasPrefix("security_header_missing") == true, "\(metadata)")
         }
       }
     }
@@ -98,7 +104,7 @@ struct WorkloadCallTests {
         func fetch(_ count: Int) async throws -> Trustcore_Workload_V1_FetchX509SVIDForKeyResponse {
           try await client.unary(
             "FetchX509SVIDForKey",
-            Trustcore_Workload_V1_FetchX509SVIDForKeyRequest.with { $0.csr = Data(repeating: 1, count: count) }, [:],
+            Trustcore_Workload_V1_FetchX509SVIDForKeyRequest.with { $0.csr = Data(repeating: 1, count: count) },
             service: "trustcore.workload.v1.Workload")
         }
         let answer = try await fetch(16_384)

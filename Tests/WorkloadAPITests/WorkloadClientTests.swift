@@ -26,7 +26,7 @@ struct WorkloadClientTests {
           return .more
         }
         try await client.x509Bundles { bundles in
-          #expect(bundles.values.map(\.self) == [[FakeWorld.der(1, 300)]])
+          #expect(bundles.roots.values.map(\.self) == [[FakeWorld.der(1, 300)]])
           return .enough
         }
         try await client.jwtBundles { bundles in

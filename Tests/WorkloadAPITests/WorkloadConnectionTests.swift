@@ -51,17 +51,20 @@ struct WorkloadConnectionTests {
     try await serving(world) { path, _ in
       try await client(path) { other in
         let codes = await blocking { () -> [String] in
-          [6000, 7900, 8500, 60_000].map { count in
+          [8192, 8193, 16_384, 16_385, 60_000].map { size in
             guard let raw = RawHTTP2(path) else { return "no connection" }
             raw.begin()
-            raw.call(
-              "/SpiffeWorkloadAPI/FetchJWTSVID",
-              [("workload.spiffe.io", "true"), ("x-pad", String(repeating: "a", count: count))])
+            let method = "/SpiffeWorkloadAPI/FetchJWTSVID"
+            var headers = [("workload.spiffe.io", "true"), ("x-pad", "")]
+            // As SETTINGS_MAX_HEADER_LIST_SIZE counts.
+            let rest = (RawHTTP2.headers(method) + headers).reduce(0) { $0 + $1.0.utf8.count + $1.1.utf8.count + 32 }
+            headers[1].1 = String(repeating: "a", count: size - rest)
+            raw.call(method, headers)
             return raw.status().code
           }
         }
         // Beyond the decoder's own limit the connection ends.
-        #expect(codes == ["3", "8", "8", ""])
+        #expect(codes == ["3", "8", "8", "", ""])
         let unhurt = try await other.x509 { try await $0.first { _ in true } }
         #expect(unhurt != nil)
       }
@@ -73,6 +76,25 @@ struct WorkloadConnectionTests {
     try await serving(try world()) { path, _ in
       let settings = await blocking { RawHTTP2(path)?.settings() ?? [:] }
       #expect(settings[3] == 128 && settings[6] == 16_384 && settings[5] == 16_384)
+    }
+  }
+
+  @Test("The transport bears 200 cancelled streams of a connection within 30 s, and no more")
+  func cancelledStreams() async throws {
+    let world = try world()
+    try await serving(world) { path, _ in
+      @Sendable func after(_ count: UInt32) -> String? {
+        guard let raw = RawHTTP2(path) else { return nil }
+        raw.begin()
+        for number in 0..<count {
+          raw.call(x509, stream: 2 * number + 1)
+          raw.cancel(stream: 2 * number + 1)
+        }
+        raw.call("/SpiffeWorkloadAPI/FetchJWTSVID", stream: 2 * count + 1)
+        return raw.status().code
+      }
+      #expect(await blocking { after(200) } == "3")
+      #expect(await blocking { after(201) } == "")
     }
   }
 
@@ -179,7 +201,7 @@ struct WorkloadConnectionTests {
           (0..<connections).map { _ in
             let raw = RawHTTP2(path)
             raw?.begin()
-            for stream in 0..<10 { raw?.call(x509, stream: UInt8(2 * stream + 1)) }
+            for stream in 0..<10 { raw?.call(x509, stream: UInt32(2 * stream + 1)) }
             return raw
           }
         }
@@ -256,37 +278,69 @@ struct WorkloadConnectionTests {
     try #require(bound == 0)
   }
 
-  @Test("A graceful shutdown ends the streams, cuts off who lingers, and removes the socket")
-  func gracefulShutdown() async throws {
-    let world = try world()
+  /// Serves in a `ServiceGroup`, as the daemon does.
+  private func inGroup<R: Sendable>(
+    _ world: FakeWorld, grace: Duration, _ body: (String, WorkloadAPIServer, ServiceGroup) async throws -> R
+  ) async throws -> R {
     let path = FileManager.default.temporaryDirectory.appending(path: "wg-\(UUID().uuidString.prefix(8))").path
     var limits = WorkloadAPIServer.Limits()
-    limits.grace = .milliseconds(200)
+    limits.grace = grace
     let server = try WorkloadAPIServer(path: path, limits: limits, logger: Logger(label: "test")) { world.connect($0) }
     let group = ServiceGroup(configuration: .init(services: [.init(service: server)], logger: Logger(label: "test")))
     let running = Task { try await group.run() }
-    // Says nothing after its call, and never lets go.
-    let lingering = await blocking { [x509] in
-      let raw = RawHTTP2(path)
-      raw?.begin()
-      raw?.call(x509)
-      return raw
-    }
-    await world.wait(for: .waits)
-    let end = await status {
-      try await client(path) { client in
-        try await client.x509 { messages in
-          var messages = messages.makeAsyncIterator()
-          _ = try await messages.next()
-          await group.triggerGracefulShutdown()
-          _ = try await messages.next()
-        }
-      }
-    }
-    #expect(end?.code == .unavailable)
+    let result = try await body(path, server, group)
     try await running.value
     #expect(!FileManager.default.fileExists(atPath: path))
     #expect(server.connections.count == 0)
-    _ = consume lingering
+    return result
+  }
+
+  @Test(
+    "A graceful shutdown ends every stream with Unavailable",
+    arguments: [
+      "SpiffeWorkloadAPI/FetchX509SVID", "SpiffeWorkloadAPI/FetchX509Bundles", "SpiffeWorkloadAPI/FetchJWTBundles",
+      "envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+      "envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
+    ])
+  func gracefulShutdown(_ method: String) async throws {
+    let world = try world()
+    let end = try await inGroup(world, grace: .seconds(5)) { path, _, group in
+      let raw = await blocking {
+        let raw = RawHTTP2(path)
+        raw?.begin()
+        raw?.call("/" + method, isOpen: method.hasSuffix("Secrets"))
+        return raw
+      }
+      await world.wait(for: .waits)
+      await group.triggerGracefulShutdown()
+      return await blocking { raw?.status() }
+    }
+    #expect(end?.code == "14" && end?.message.hasPrefix("stopping: ") == true, "\(end as Any)")
+    await world.wait(for: [.closed: 1, .released: 1])
+  }
+
+  @Test("A graceful shutdown cuts off who lingers, or does not read")
+  func gracefulShutdownOfTheMute() async throws {
+    let world = FakeWorld()
+    // More than the peer's window and the connection's, together.
+    let large = try world.snapshot(1, chainBytes: 1 << 20)
+    world.change { $0.snapshot = large }
+    let held = try await inGroup(world, grace: .milliseconds(200)) { [x509] path, _, group in
+      let held = await blocking {
+        ["/SpiffeWorkloadAPI/FetchJWTBundles", x509].map { method in
+          let raw = RawHTTP2(path)
+          raw?.begin()
+          raw?.call(method)
+          return raw
+        }
+      }
+      await world.wait(for: [.waits: 2])
+      let next = try world.snapshot(2, chainBytes: 1 << 20)
+      world.change { $0.snapshot = next }
+      await group.triggerGracefulShutdown()
+      return held
+    }
+    await world.wait(for: [.closed: 2, .released: 2])
+    _ = consume held
   }
 }

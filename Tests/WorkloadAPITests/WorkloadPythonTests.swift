@@ -1,5 +1,7 @@
 import Crypto
 import Foundation
+import Logging
+import ServiceLifecycle
 import SwiftASN1
 import Testing
 import Wire
@@ -35,18 +37,47 @@ struct WorkloadPythonTests {
     }
   }
 
-  private static func run(_ path: String) -> [UInt8] {
+  @Test("grpcio's streams end with Unavailable when the server is shut down", .enabled(if: python != nil))
+  func grpcioIsToldOfTheStop() async throws {
+    let world = FakeWorld()
+    let snapshot = try Self.realSnapshot(world)
+    world.change { $0.snapshot = snapshot }
+    let path = FileManager.default.temporaryDirectory.appending(path: "wp-\(UUID().uuidString.prefix(8))").path
+    let server = try WorkloadAPIServer(path: path, logger: Logger(label: "test")) { world.connect($0) }
+    let group = ServiceGroup(configuration: .init(services: [.init(service: server)], logger: Logger(label: "test")))
+    let running = Task { try await group.run() }
+    let (lines, line) = AsyncStream.makeStream(of: Void.self)
+    async let output = blocking {
+      defer { line.finish() }
+      return Self.run(path, "--watch") { line.yield() }
+    }
+    for await _ in lines { break }
+    await group.triggerGracefulShutdown()
+    let ends = try #require(try JSONValue(parsing: await output).object)
+    try await running.value
+    for name in ["FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles", "StreamSecrets", "DeltaSecrets"] {
+      #expect(ends[name] == ["UNAVAILABLE", "stopping"], "\(name)")
+    }
+  }
+
+  /// Runs the client.
+  /// - Parameter onOutput: called whenever it has said something.
+  /// - Returns: its last line.
+  private static func run(_ arguments: String..., onOutput: () -> Void = {}) -> [UInt8] {
     let process = Process()
     process.executableURL = URL(filePath: python ?? "python3")
-    process.arguments = [
-      URL(filePath: #filePath).deletingLastPathComponent().appending(path: "workload_client.py").path, path,
-    ]
-    let output = Pipe()
-    process.standardOutput = output
+    process.arguments =
+      [URL(filePath: #filePath).deletingLastPathComponent().appending(path: "workload_client.py").path] + arguments
+    let pipe = Pipe()
+    process.standardOutput = pipe
     guard (try? process.run()) != nil else { return [] }
-    let bytes = output.fileHandleForReading.readDataToEndOfFile()
+    var output: [UInt8] = []
+    while case let data = pipe.fileHandleForReading.availableData, !data.isEmpty {
+      output += data
+      onOutput()
+    }
     process.waitUntilExit()
-    return Array(bytes)
+    return output.split(separator: UInt8(ascii: "\n")).last.map { Array($0) } ?? []
   }
 
   /// A snapshot with certificates and keys that are real.

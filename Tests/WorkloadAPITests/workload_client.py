@@ -1,6 +1,8 @@
 """Asks a Workload API socket everything that py-spiffe can ask, and what reflection says, and prints it as JSON.
 
-usage: workload_client.py SOCKET [AUDIENCE]
+With --watch it opens every stream instead, says so in a line, and prints the status that each ends with.
+
+usage: workload_client.py SOCKET [AUDIENCE | --watch]
 """
 
 import json
@@ -86,8 +88,47 @@ def reflection(socket):
         }
 
 
+SPIFFE_STREAMS = ("FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles")
+SECRET_STREAMS = ("StreamSecrets", "DeltaSecrets")
+
+
+def watch(socket):
+    """How every stream ends, after its first message; all of them are on one connection."""
+    with grpc.insecure_channel("unix:" + socket) as channel:
+        calls = {}
+        for name in SPIFFE_STREAMS:
+            call = channel.unary_stream("/SpiffeWorkloadAPI/" + name)
+            calls[name] = call(b"", metadata=(("workload.spiffe.io", "true"),))
+        ended = threading.Event()
+
+        def ask():
+            yield b""
+            ended.wait()
+
+        for name in SECRET_STREAMS:
+            call = channel.stream_stream(
+                "/envoy.service.secret.v3.SecretDiscoveryService/" + name
+            )
+            calls[name] = call(ask())
+        for call in calls.values():
+            next(call)
+        print(json.dumps({"open": len(calls)}), flush=True)
+        ends = {}
+        for name, call in calls.items():
+            try:
+                next(call, None)
+            except grpc.RpcError:
+                pass
+            ends[name] = [call.code().name, call.details().split(":")[0]]
+        ended.set()
+        return ends
+
+
 def main():
     socket = sys.argv[1]
+    if sys.argv[2:] == ["--watch"]:
+        print(json.dumps(watch(socket)))
+        return
     audience = sys.argv[2] if len(sys.argv) > 2 else "test"
     print(json.dumps({"workload": workload(socket, audience), "reflection": reflection(socket)}))
 

@@ -104,12 +104,19 @@ private func san(_ names: GeneralName...) throws -> Certificate.Extension {
       "-outform", "DER", "-out", "csr")
     #expect(made == 0, "\(output)")
     let der = Array(try Data(contentsOf: folder.url.appendingPathComponent("csr")))
-    #expect(((try? verified(der)) != nil) == isGood, "\(option)")
+    do {
+      _ = try verified(der)
+      #expect(isGood, "\(option)")
+    } catch let error as SPIFFEError {
+      #expect(!isGood && error.message.hasPrefix("use a key of"), "\(option): \(error)")
+    }
   }
 }
 
 @Test func everyBitOfARequestCounts() throws {
-  let der = try request(extensions: [san(.uniformResourceIdentifier(id))])
+  var der: [UInt8]
+  // A signature whose last bits could go unused.
+  repeat { der = try request(extensions: [san(.uniformResourceIdentifier(id))]) } while der[der.count - 1] & 15 != 0
   for bit in stride(from: 0, to: der.count * 8, by: 3) {
     var changed = der
     changed[bit / 8] ^= 1 << (bit % 8)

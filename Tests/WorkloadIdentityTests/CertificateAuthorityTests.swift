@@ -89,11 +89,13 @@ private struct Upstream {
   }
 
   func signed(
-    key subject: Certificate.PublicKey? = nil, ends: Double = 300, with extensions: Certificate.Extensions? = nil,
-    without: ASN1ObjectIdentifier? = nil
+    key: Certificate.PublicKey? = nil, ends: Double = 300, with extensions: Certificate.Extensions? = nil,
+    without: ASN1ObjectIdentifier? = nil, usage: KeyUsage? = nil, subject: DistinguishedName? = nil,
+    issuer: DistinguishedName? = nil, by signer: P256.Signing.PrivateKey? = nil
   ) throws -> [UInt8] {
     var given = try extensions ?? request.attributes.extensionRequest?.extensions ?? Certificate.Extensions()
-    let key = subject ?? request.publicKey
+    let key = key ?? request.publicKey
+    if let usage { given.update(try Certificate.Extension(usage, critical: true)) }
     if extensions == nil {
       try given.append(SubjectKeyIdentifier(hash: key).makeCertificateExtension())
     }
@@ -101,21 +103,43 @@ private struct Upstream {
     return try Self.der(
       Certificate(
         version: .v3, serialNumber: .init(), publicKey: key, notValidBefore: Self.date(-60),
-        notValidAfter: Self.date(ends), issuer: root.subject, subject: request.subject,
-        signatureAlgorithm: .ecdsaWithSHA256, extensions: given, issuerPrivateKey: .init(self.key)))
+        notValidAfter: Self.date(ends), issuer: issuer ?? root.subject, subject: subject ?? request.subject,
+        signatureAlgorithm: .ecdsaWithSHA256, extensions: given, issuerPrivateKey: .init(signer ?? self.key)))
   }
 
-  func check(_ chain: [[UInt8]], roots: [[UInt8]]? = nil) async throws -> CertificateAuthorityProfile.Upstream {
-    try await ours.profile.checkUpstream(
-      chain: chain, key: custodyKey(own), roots: try roots ?? [Self.der(root)], now: now)
+  /// An authority between the root and ours, with its key.
+  func between() throws -> (der: [UInt8], name: DistinguishedName, key: P256.Signing.PrivateKey) {
+    let key = P256.Signing.PrivateKey()
+    let name = try DistinguishedName { CommonName("Between") }
+    let extensions = try Certificate.Extensions {
+      Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
+      Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+      SubjectKeyIdentifier(hash: Certificate.PublicKey(key.publicKey))
+    }
+    return (try signed(key: .init(key.publicKey), with: extensions, subject: name), name, key)
   }
 
-  func isRefused(_ reason: String, _ chain: [[UInt8]], roots: [[UInt8]]? = nil) async -> Bool {
+  /// Checks certificates with the root behind them.
+  func check(_ below: [[UInt8]]) async throws -> CertificateAuthorityProfile.Upstream {
+    try await check(chain: below + [Self.der(root)])
+  }
+
+  func check(
+    chain: [[UInt8]], others: [[UInt8]] = []
+  ) async throws -> CertificateAuthorityProfile.Upstream {
+    try await ours.profile.checkUpstream(chain: chain, key: custodyKey(own), others: others, now: now)
+  }
+
+  func isRefused(_ reason: String, _ below: [[UInt8]]) async throws -> Bool {
+    await isRefused(reason, chain: below + [try Self.der(root)])
+  }
+
+  func isRefused(_ reason: String, chain: [[UInt8]], others: [[UInt8]] = []) async -> Bool {
     do {
-      _ = try await check(chain, roots: roots)
+      _ = try await check(chain: chain, others: others)
       return false
     } catch let error as SPIFFEError {
-      #expect(error.message.hasPrefix(reason + ":"), "\(error)")
+      #expect(error.message.hasPrefix(reason), "\(error)")
       return error.code == .authority
     } catch {
       return false
@@ -139,7 +163,9 @@ private struct Upstream {
   let checked = try await upstream.check([signed])
   #expect(checked.chain == [signed])
   #expect(checked.root == (try Upstream.der(upstream.root)))
-  #expect(try await upstream.check([signed, Upstream.der(upstream.root)]).chain == [signed])
+  let between = try upstream.between()
+  let lower = try upstream.signed(issuer: between.name, by: between.key)
+  #expect(try await upstream.check([lower, between.der]).chain == [lower, between.der])
   // Without a SAN of ours it may still issue.
   let bare = try upstream.signed(without: .X509ExtensionID.subjectAlternativeName)
   #expect(try await upstream.check([bare]).chain == [bare])
@@ -157,28 +183,65 @@ private struct Upstream {
   let upstream = try await Upstream()
   let signed = try upstream.signed()
   let stranger = Certificate.PublicKey(P256.Signing.PrivateKey().publicKey)
-  #expect(await upstream.isRefused("length", []))
-  #expect(await upstream.isRefused("length", Array(repeating: signed, count: 9)))
-  #expect(await upstream.isRefused("der", [signed + [0]]))
-  #expect(await upstream.isRefused("key", [try upstream.signed(key: stranger)]))
-  #expect(await upstream.isRefused("path", [signed], roots: []))
-  #expect(await upstream.isRefused("path", [signed], roots: [upstream.ours.root.der]))
-  #expect(await upstream.isRefused("validity", [try upstream.signed(ends: -1)]))
-  #expect(await upstream.isRefused("authority-ca", [try upstream.signed(without: .X509ExtensionID.basicConstraints)]))
-  #expect(await upstream.isRefused("key-usage", [try upstream.signed(without: .X509ExtensionID.keyUsage)]))
+  #expect(await upstream.isRefused("length", chain: []))
+  #expect(try await upstream.isRefused("length", Array(repeating: signed, count: 8)))
+  #expect(try await upstream.isRefused("der", [signed + [0]]))
+  #expect(try await upstream.isRefused("key", [upstream.signed(key: stranger)]))
+  #expect(await upstream.isRefused("path", chain: [signed, upstream.ours.root.der]))
+  #expect(try await upstream.isRefused("validity: certificate 1 of the chain", [upstream.signed(ends: -1)]))
   #expect(
-    await upstream.isRefused("key-identifier", [try upstream.signed(without: .X509ExtensionID.subjectKeyIdentifier)]))
+    try await upstream.isRefused("authority-ca", [upstream.signed(without: .X509ExtensionID.basicConstraints)]))
+  #expect(try await upstream.isRefused("key-usage", [upstream.signed(without: .X509ExtensionID.keyUsage)]))
+  #expect(
+    try await upstream.isRefused("key-identifier", [upstream.signed(without: .X509ExtensionID.subjectKeyIdentifier)]))
+  // A list that nobody can sign would revoke nothing.
+  #expect(try await upstream.isRefused("crl-sign", [upstream.signed(usage: KeyUsage(keyCertSign: true))]))
   var foreign = try #require(try upstream.request.attributes.extensionRequest).extensions
   foreign.update(
     try Certificate.Extension(
       SubjectAlternativeNames([.uniformResourceIdentifier("spiffe://other.test")]), critical: false))
   try foreign.append(SubjectKeyIdentifier(hash: upstream.request.publicKey).makeCertificateExtension())
-  #expect(await upstream.isRefused("trust-domain", [try upstream.signed(with: foreign)]))
+  #expect(try await upstream.isRefused("trust-domain", [upstream.signed(with: foreign)]))
   // A path length of nought leaves room for leaves alone, and ours is an authority.
   let short = try await Upstream(length: 0)
-  #expect(await short.isRefused("path-length", [try short.signed()]))
+  #expect(try await short.isRefused("path-length", [short.signed()]))
   let enough = try await Upstream(length: 1)
   #expect(try await enough.check([enough.signed()]).chain.count == 1)
+}
+
+/// A bundle whose root has an issuer makes OpenSSL refuse every SVID.
+@Test func upstreamChainsEndInARoot() async throws {
+  let upstream = try await Upstream()
+  #expect(await upstream.isRefused("root", chain: [try upstream.signed()]))
+  let between = try upstream.between()
+  let lower = try upstream.signed(issuer: between.name, by: between.key)
+  #expect(await upstream.isRefused("root", chain: [lower, between.der]))
+  // Its own name as issuer is not its own signature.
+  let key = P256.Signing.PrivateKey()
+  let extensions = upstream.root.extensions
+  let posing = try upstream.signed(
+    key: .init(key.publicKey), with: extensions, subject: upstream.root.subject)
+  #expect(await upstream.isRefused("root", chain: [try upstream.signed(by: key), posing]))
+  // Nor does a root on disk sign that is none.
+  let signer = try X509Signer(certificate: between.der, key: signingKey(between.key))
+  await #expect(throws: SPIFFEError(.authority, "")) {
+    try await upstream.ours.profile.issuing(
+      key: custodyKey(upstream.own), signedBy: signer, validity: TestAuthority.validity, random: upstream.ours.random)
+  }
+}
+
+/// Verifiers find issuers by name.
+@Test func upstreamSubjectsAreOfTheirOwn() async throws {
+  let upstream = try await Upstream()
+  let signed = try upstream.signed()
+  #expect(try await upstream.isRefused("subject", [upstream.signed(subject: upstream.root.subject)]))
+  let between = try upstream.between()
+  let same = try upstream.signed(subject: between.name, issuer: between.name, by: between.key)
+  #expect(try await upstream.isRefused("subject", [same, between.der]))
+  let root = try Upstream.der(upstream.root)
+  let another = try upstream.signed(key: .init(P256.Signing.PrivateKey().publicKey))
+  #expect(await upstream.isRefused("subject", chain: [signed, root], others: [root, another]))
+  #expect(try await upstream.check(chain: [signed, root], others: [root, between.der]).chain == [signed])
 }
 
 @Test(arguments: [

@@ -1,10 +1,14 @@
+import Crypto
+import Foundation
 import JOSE
 import KeyHierarchy
+import SwiftASN1
 import TestSupport
 import Testing
 import Wire
 @testable import WorkloadIdentity
 @testable import WorkloadService
+import X509
 
 /// Authorities: when they are made, take over and go, what is refused, and what the bundle says meanwhile.
 @Suite struct AuthorityTests {
@@ -219,7 +223,7 @@ import Wire
     _ = try await d.change(create: [D.entry("/a", "unix:uid:1"), D.entry("/b", "unix:uid:2")])
     let (a, b) = (try await d.connect(uid: 1).snapshot(), try await d.connect(uid: 2).snapshot())
     func list(of der: [UInt8]) async throws -> Set<[UInt8]> {
-      for list in await d.service.revocationLists() {
+      for list in await d.service.crls {
         if let crl = try? UnverifiedCRL(list).verified(issuer: der) {
           #expect(crl.isCurrent(at: d.clock.now()))
           return Set(crl.revoked.keys)
@@ -247,7 +251,7 @@ import Wire
     await d.quiet()
     #expect(try await list(of: issuing) == [try serial(a.svids[0].chain[0]), try serial(b.svids[0].chain[0])])
     let snapshot = try await d.connect(uid: 1).snapshot()
-    #expect(await snapshot.crls == d.service.revocationLists())
+    #expect(await snapshot.crls == d.service.crls)
     await #expect(throws: SPIFFEError.self) {
       _ = try await UnverifiedX509SVID(chain: a.svids[0].chain)
         .verified(bundle: { _ in [d.root.certificate] }, now: d.clock.now(), crls: snapshot.crls)
@@ -270,10 +274,126 @@ import Wire
     #expect(try await list(of: old.chain[0]).count == 1)
     try await order(d, "\(old.id)/revoke", ["confirm": .string(old.id)])
     #expect(try await list(of: d.root.certificate) == [try serial(old.chain[0])])
-    let published = await d.service.revocationLists()
+    let published = await d.service.crls
     let signing = try await d.active().chain[0]
     #expect(throws: Never.self) { _ = try UnverifiedCRL(published[0]).verified(issuer: signing) }
     #expect(try await d.audit().isEmpty)
+    await d.stop()
+  }
+
+  /// A certificate of an authority's key by somebody else's root, and the root.
+  private func chain(
+    _ d: ServiceDeployment, _ row: AuthorityRow, usage: KeyUsage = KeyUsage(keyCertSign: true, cRLSign: true),
+    subject: DistinguishedName? = nil
+  ) throws -> [[UInt8]] {
+    let key = Certificate.PrivateKey(P256.Signing.PrivateKey())
+    let name = try DistinguishedName { CommonName("Somebody else") }
+    func certificate(_ subject: DistinguishedName, _ publicKey: Certificate.PublicKey) throws -> [UInt8] {
+      let start = Date(timeIntervalSince1970: Double(d.clock.now().seconds - 60))
+      var serializer = DER.Serializer()
+      try serializer.serialize(
+        try Certificate(
+          version: .v3, serialNumber: .init(), publicKey: publicKey, notValidBefore: start,
+          notValidAfter: start.addingTimeInterval(Double(100 * Self.day)), issuer: name, subject: subject,
+          signatureAlgorithm: .ecdsaWithSHA256,
+          extensions: try Certificate.Extensions {
+            Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
+            Critical(usage)
+            SubjectKeyIdentifier(hash: publicKey)
+          }, issuerPrivateKey: key))
+      return serializer.serializedBytes
+    }
+    let own = try P256.Signing.PublicKey(x963Representation: row.publicKey)
+    return [
+      try certificate(subject ?? DistinguishedName { CommonName("Ours") }, .init(own)),
+      try certificate(name, key.publicKey),
+    ]
+  }
+
+  @Test func certificatesThatCannotDoAllAreRefused() async throws {
+    let d = try await D.found()
+    try await order(d, "x509/request")
+    let row = try await d.authorities()[1]
+    func refusal(_ chain: [[UInt8]]) async -> String? {
+      do {
+        _ = try await d.service.check(chain, for: row.id)
+        return nil
+      } catch { return "\(error)" }
+    }
+    #expect(await refusal(try chain(d, row)) == nil)
+    #expect(await refusal(try chain(d, row, usage: KeyUsage(keyCertSign: true)))?.contains("cRLSign") == true)
+    #expect(await refusal([try chain(d, row)[0]])?.contains("is no root") == true)
+    // The subjects of our other authorities and of their roots are taken.
+    for taken in [try await d.active().chain[0], d.root.certificate] {
+      let subject = try Certificate(derEncoded: taken).subject
+      #expect(await refusal(try chain(d, row, subject: subject))?.contains("subject") == true)
+    }
+    await d.stop()
+  }
+
+  /// One authority that can sign no list, such as one that was imported before that was asked, is in no other's way.
+  @Test func listsThatFailAreInNobodysWay() async throws {
+    let d = try await D.found()
+    _ = try await d.change(create: [D.entry("/a", "unix:uid:1")])
+    let first = try await d.active()
+    try await order(d, "x509/request")
+    let row = try await d.authorities()[1]
+    let bad = try chain(d, row, usage: KeyUsage(keyCertSign: true))
+    let text = bad.map { PEMText.encode($0, "CERTIFICATE") }.joined()
+    try await d.submit(
+      "/v1/authorities/\(row.id)/certificate", ["chain": .string(text)], as: d.world.officer.principal,
+      d.world.officer.key)
+    try await d.record(
+      .certified(row.id, chain: [bad[0]], root: bad[1], notAfter: d.clock.now().adding(seconds: 90 * Self.day)))
+    try await d.service.tend()
+    try await order(d, "x509/activate")
+    try await order(d, "x509/prepare")
+    try await order(d, "x509/activate")
+    #expect(try await d.states() == ["old", "old", "active"])
+    let leaf = try await d.connect(uid: 1).snapshot().svids[0].chain[0]
+    try await d.submit(
+      "/v1/svids/revoke", ["serial": .string(Hex.encode(try serial(leaf)))], as: d.world.officer.principal,
+      d.world.officer.key)
+    try await order(d, "\(first.id)/revoke", ["confirm": .string(first.id)])
+    let active = try await d.active().chain[0]
+    let lists = try await d.service.crls.map { try UnverifiedCRL($0) }
+    let own = try #require(lists.compactMap { try? $0.verified(issuer: active) }.last)
+    #expect(try own.revoked[serial(leaf)] != nil)
+    let roots = try #require(lists.compactMap { try? $0.verified(issuer: d.root.certificate) }.last)
+    #expect(try roots.revoked[serial(first.chain[0])] != nil)
+    // It is told, and what is done is not done again.
+    #expect(await d.service.status()["obstacles"]?.object?["x509"] != nil)
+    let count = try await d.events("crl.issued").count
+    try await d.service.tend()
+    #expect(try await d.events("crl.issued").count == count)
+    #expect(try await d.audit().isEmpty)
+    await d.stop()
+  }
+
+  /// A refusal says what can be done with the authority as it is.
+  @Test func refusalsSayWhatCanBeDone() async throws {
+    let d = try await D.found()
+    func refusal(_ path: String, _ body: JSONValue = [:]) async -> String {
+      do {
+        try await order(d, path, body)
+        return ""
+      } catch { return (error as? Problem)?.detail ?? "\(error)" }
+    }
+    let first = try await d.active().id
+    #expect(await refusal("\(first)/taint").contains("is active: rotate"))
+    try await order(d, "x509/request")
+    let second = try await d.authorities()[1].id
+    #expect(await refusal("x509/prepare").contains("'\(second)' is requested: import its certificate, or revoke it"))
+    #expect(await refusal("\(second)/taint").contains("import its certificate, or revoke it"))
+    try await order(d, "\(second)/revoke", ["confirm": .string(second)])
+    #expect(await refusal("\(second)/revoke", ["confirm": .string(second)]).contains("is revoked: nobody trusts it"))
+    try await order(d, "x509/prepare")
+    #expect(await refusal("x509/request").contains("is prepared: activate or revoke it"))
+    try await order(d, "x509/activate")
+    let certificate: JSONValue = ["chain": .string(PEMText.encode(d.root.certificate, "CERTIFICATE"))]
+    #expect(await refusal("\(first)/certificate", certificate).contains("is old: taint or revoke it"))
+    try await order(d, "\(first)/taint")
+    #expect(await refusal("\(first)/taint").contains("is tainted: revoke it"))
     await d.stop()
   }
 

@@ -75,10 +75,14 @@ import WorkloadIdentity
 
   @Test func aChangedRateCounts() async throws {
     let d = try await D.found()
-    let id = try await d.change(create: [D.entry("/c", "unix:uid:3", with: ["signatures_per_minute": 100_000])])[0]
+    // For tokens alone, so that nothing is issued besides.
+    func entry(_ rate: Int64) -> JSONValue {
+      D.entry("/c", "unix:uid:3", with: ["signatures_per_minute": .integer(rate), "issues": ["jwt"]])
+    }
+    let id = try await d.change(create: [entry(100_000)])[0]
     let connection = d.connect(uid: 3)
     #expect(await code(of: connection, "1") == nil)
-    _ = try await d.change(update: [(id, D.entry("/c", "unix:uid:3", with: ["signatures_per_minute": 1]))])
+    _ = try await d.change(update: [(id, entry(1))])
     #expect(await code(of: connection, "2") == nil)
     #expect(await code(of: connection, "3") == "entry_rate")
     await d.stop()
@@ -127,6 +131,61 @@ import WorkloadIdentity
     try await d.service.tend()
     await d.quiet()
     #expect(try await d.paths(connections[2].snapshot()) == ["/3"])
+    await d.stop()
+  }
+
+  /// One entry's rate takes nothing from a process but that entry's identity, and only until there is room.
+  @Test func anEntrysRateIsItsOwn() async throws {
+    let d = try await D.found()
+    _ = try await d.change(create: [
+      D.entry("/a", "unix:uid:1"), D.entry("/rare", "unix:uid:1", with: ["signatures_per_minute": 1]),
+      D.entry("/z", "unix:uid:1"),
+    ])
+    #expect(try await d.connect(uid: 1).snapshot().svids.map(\.id.path) == ["/a", "/rare", "/z"])
+    let second = d.connect(uid: 1, unit: "b.service")
+    let updates = try await second.updates()
+    #expect(try await updates.next()?.svids.map(\.id.path) == ["/a", "/z"])
+    #expect(try await second.jwtSVIDs(audiences: ["x"], id: nil).map(\.id.path) == ["/a", "/z"])
+    #expect(
+      await WorkloadServiceTests.code {
+        _ = try await second.jwtSVIDs(audiences: ["x"], id: try SPIFFEID(d.domain, path: "/rare"))
+      } == "entry_rate")
+    func pass(_ seconds: Int64) async throws {
+      try await d.advance(seconds: seconds)
+      try await d.service.tend()
+      await d.quiet()
+    }
+    for _ in 0..<5 { try await pass(10) }
+    #expect(try await second.snapshot().svids.count == 2, "the entry's rate holds for what the service does by itself")
+    try await pass(15)
+    #expect(try await updates.next()?.svids.map(\.id.path) == ["/a", "/rare", "/z"])
+    #expect(try await d.audit().isEmpty)
+    await d.stop()
+  }
+
+  /// A process with more entries than its burst gets the rest a moment later.
+  @Test func moreEntriesThanTheBurst() async throws {
+    let d = try await D.found { $0.signaturesPerMinute = (all: 6000, user: 6000, caller: 200) }
+    _ = try await d.change(create: (0..<25).map { D.entry("/\($0)", "unix:uid:1") })
+    let updates = try await d.connect(uid: 1).updates()
+    #expect(try await updates.next()?.svids.count == 10)
+    try await d.advance(seconds: 1)
+    try await d.service.tend()
+    #expect(try await updates.next()?.svids.count == 25)
+    await d.stop()
+  }
+
+  /// Nobody is given a token that verifiers do not read.
+  @Test func tokensHaveALength() async throws {
+    let d = try await D.found()
+    _ = try await d.change(create: [D.entry("/a", "unix:uid:1")])
+    let connection = d.connect(uid: 1)
+    func audiences(_ count: Int) -> [String] { (0..<count).map { String(repeating: "x", count: 1000) + "\($0)" } }
+    #expect(try await connection.jwtSVIDs(audiences: audiences(10), id: nil).count == 1)
+    #expect(
+      await WorkloadServiceTests.code { _ = try await connection.jwtSVIDs(audiences: audiences(16), id: nil) }
+        == "audience_invalid")
+    #expect(try await d.events().count == 1)
     await d.stop()
   }
 }

@@ -10,6 +10,8 @@ import WorkloadIdentity
 actor MemoryFederations: FederationBundles {
   private var terms: [FederationTerms] = []
   private var bundles: [TrustDomain: SPIFFEBundle] = [:]
+  private var leaf: UInt64 = 0
+  private var written: [TrustDomain: UInt64] = [:]
   private(set) var taken = 0
 
   func endpoints() -> [(terms: FederationTerms, bundle: SPIFFEBundle?)] {
@@ -18,6 +20,10 @@ actor MemoryFederations: FederationBundles {
 
   func bundle(of trustDomain: TrustDomain) -> SPIFFEBundle? { bundles[trustDomain] }
 
+  func leaves() -> [TrustDomain: UInt64] {
+    written.filter { domain, _ in terms.contains { $0.trustDomain == domain } }
+  }
+
   func take(_ document: [UInt8], of trustDomain: TrustDomain) throws -> Bool {
     let bundle = try SPIFFEBundle(trustDomain: trustDomain, parsing: document)
     let present = bundles[trustDomain]
@@ -25,11 +31,24 @@ actor MemoryFederations: FederationBundles {
     guard bundle.sequence ?? .max >= present?.sequence ?? 0 else { throw Problem(409, "bundle_older", "It is older.") }
     bundles[trustDomain] = bundle
     taken += 1
+    record(trustDomain)
     return true
   }
 
-  func set(_ terms: [FederationTerms]) { self.terms = terms }
-  func set(_ bundle: SPIFFEBundle) { bundles[bundle.trustDomain] = bundle }
+  func set(_ terms: [FederationTerms]) {
+    self.terms = terms
+    for terms in terms { record(terms.trustDomain) }
+  }
+
+  func set(_ bundle: SPIFFEBundle) {
+    bundles[bundle.trustDomain] = bundle
+    record(bundle.trustDomain)
+  }
+
+  private func record(_ trustDomain: TrustDomain) {
+    leaf += 1
+    written[trustDomain] = leaf
+  }
 }
 
 @Suite("Refreshing federated bundles", .serialized)
@@ -228,6 +247,57 @@ struct FederationRefresherTests {
       #expect(await federations.taken == 0)
       #expect(await refresher.status().map { $0["failures"] } == terms.map { _ in 0 })
     }
+  }
+
+  @Test("what is set again, whatever it says, is fetched at once; a fetch's own news is no reason for another")
+  func setAgain() async throws {
+    let here = try await FederationAuthority()
+    let bundle = try here.bundle(hint: 86_400)
+    let answer = Mutex<Result<[UInt8], FederationError>>(.failure(FederationError(.timeout, "too slow")))
+    let calls = Mutex(0)
+    let refresher = refresher { _, _, _ in
+      calls.withLock { $0 += 1 }
+      return try answer.withLock { try $0.get() }
+    }
+    let terms = try FederationTerms.of(here.domain, "https://here.test/b")
+    await federations.set([terms])
+    for second in [0, 1] as [Int64] { #expect(await tick(refresher, after: second)?["failures"] == 1) }
+    #expect(calls.withLock { $0 } == 1)
+    await federations.set([terms])
+    #expect(await tick(refresher, after: 2)?["failures"] == 1)
+    #expect(calls.withLock { $0 } == 2)
+    await federations.set(bundle)
+    answer.withLock { $0 = .success(bundle.json()) }
+    #expect(await tick(refresher, after: 3)?["failures"] == 0)
+    await federations.set([terms])
+    let newer = try here.bundle(sequence: 9, hint: 86_400)
+    answer.withLock { $0 = .success(newer.json()) }
+    for second in [4, 5, 6] as [Int64] { #expect(await tick(refresher, after: second)?["failures"] == 0) }
+    #expect(calls.withLock { $0 } == 4)
+    #expect(await federations.taken == 1)
+  }
+
+  @Test("what is set while it is fetched is fetched again, and what came before is not taken", .timeLimit(.minutes(1)))
+  func setMeanwhile() async throws {
+    let gate = Gate()
+    let refresher = refresher(gate.fetch)
+    let terms = try FederationTerms.of(TrustDomain("a"), "https://a/")
+    await federations.set([terms])
+    for isNoticed in [false, true] {
+      await refresher.tick(start)
+      await gate.arrived(1)
+      await federations.set([terms])
+      if isNoticed { await refresher.tick(start) }
+      gate.release(.success(Array(#"{"keys":[]}"#.utf8)))
+      await refresher.settle()
+      #expect(await federations.taken == 0)
+    }
+    await refresher.tick(start)
+    await gate.arrived(1)
+    gate.release(.success(Array(#"{"keys":[]}"#.utf8)))
+    await refresher.settle()
+    #expect(await federations.taken == 1)
+    #expect(await refresher.status().first?["failures"] == 0)
   }
 
   @Test("closing ends what is under way", .timeLimit(.minutes(1)))

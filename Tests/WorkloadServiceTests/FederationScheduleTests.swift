@@ -72,9 +72,9 @@ struct FederationScheduleTests {
     for (at, step) in table {
       let now = zero.adding(seconds: at)
       switch step {
-      case .starts: #expect(schedule.start([(terms, nil)], limit: 1, at: now) == [terms], "at \(at)")
-      case .waits: #expect(schedule.start([(terms, nil)], limit: 1, at: now) == [], "at \(at)")
-      case .succeeds(let hint): schedule.finish(terms, .success(hint), at: now, fraction: 0)
+      case .starts: #expect(schedule.start([(terms, 1, nil)], limit: 1, at: now) == [terms], "at \(at)")
+      case .waits: #expect(schedule.start([(terms, 1, nil)], limit: 1, at: now) == [], "at \(at)")
+      case .succeeds(let hint): schedule.finish(terms, .success((hint, 1)), at: now, fraction: 0)
       case .fails:
         schedule.finish(terms, .failure(FederationFailure(FederationError(.tls, "x"))), at: now, fraction: 0)
       }
@@ -87,25 +87,25 @@ struct FederationScheduleTests {
     var schedule = RefreshSchedule()
     var now = FederationAuthority.now
     for wait in [60, 120, 200, 200] as [Int64] {
-      #expect(schedule.start([(terms, 200)], limit: 1, at: now) == [terms])
+      #expect(schedule.start([(terms, 1, 200)], limit: 1, at: now) == [terms])
       schedule.finish(terms, .failure(FederationFailure(FederationError(.tls, "x"))), at: now, fraction: 0)
       now = now.adding(seconds: wait)
-      #expect(schedule.start([(terms, 200)], limit: 1, at: now.adding(seconds: -1)) == [])
+      #expect(schedule.start([(terms, 1, 200)], limit: 1, at: now.adding(seconds: -1)) == [])
     }
   }
 
   @Test("at most so many at once, the longest overdue first, none of one trust domain twice")
   func limit() throws {
-    let all = try ["a", "b", "c", "d", "e"].map { (try Self.terms($0), nil as Int64?) }
+    let all = try ["a", "b", "c", "d", "e"].map { (try Self.terms($0), 1 as UInt64, nil as Int64?) }
     let names = { (terms: [FederationTerms]) in terms.map(\.trustDomain.name) }
     let now = FederationAuthority.now
     var schedule = RefreshSchedule()
     #expect(names(schedule.start(all, limit: 2, at: now)) == ["a", "b"])
     #expect(schedule.start(all, limit: 2, at: now) == [])
-    schedule.finish(all[0].0, .success(60), at: now, fraction: 0)
+    schedule.finish(all[0].0, .success((60, 1)), at: now, fraction: 0)
     #expect(names(schedule.start(all, limit: 2, at: now.adding(seconds: 100))) == ["c"])
-    schedule.finish(all[1].0, .success(60), at: now, fraction: 0)
-    schedule.finish(all[2].0, .success(60), at: now, fraction: 0)
+    schedule.finish(all[1].0, .success((60, 1)), at: now, fraction: 0)
+    schedule.finish(all[2].0, .success((60, 1)), at: now, fraction: 0)
     #expect(names(schedule.start(all, limit: 3, at: now.adding(seconds: 100))) == ["d", "e", "a"])
     #expect(schedule.start(all, limit: 0, at: now.adding(seconds: 100)) == [])
   }
@@ -115,16 +115,33 @@ struct FederationScheduleTests {
     let (old, new) = (try Self.terms("a.test"), try Self.terms("a.test", "https://elsewhere.test/b"))
     let now = FederationAuthority.now
     var schedule = RefreshSchedule()
-    #expect(schedule.start([(old, nil)], limit: 9, at: now) == [old])
-    #expect(schedule.start([(new, nil)], limit: 9, at: now) == [])
-    schedule.finish(old, .success(300), at: now, fraction: 0)
+    #expect(schedule.start([(old, 1, nil)], limit: 9, at: now) == [old])
+    #expect(schedule.start([(new, 2, nil)], limit: 9, at: now) == [])
+    schedule.finish(old, .success((300, 1)), at: now, fraction: 0)
     #expect(schedule.items[new.trustDomain]?.lastSuccess == nil)
-    #expect(schedule.start([(new, nil)], limit: 9, at: now) == [new])
+    #expect(schedule.start([(new, 2, nil)], limit: 9, at: now) == [new])
     // It ends, and begins anew, while the fetch is under way.
     #expect(schedule.start([], limit: 9, at: now) == [])
     #expect(schedule.items.isEmpty)
-    #expect(schedule.start([(old, nil)], limit: 9, at: now) == [])
-    schedule.finish(new, .success(300), at: now, fraction: 0)
-    #expect(schedule.start([(old, nil)], limit: 9, at: now) == [old])
+    #expect(schedule.start([(old, 1, nil)], limit: 9, at: now) == [])
+    schedule.finish(new, .success((300, 2)), at: now, fraction: 0)
+    #expect(schedule.start([(old, 1, nil)], limit: 9, at: now) == [old])
+  }
+
+  @Test("the same terms set again start at once, after a failure as after a success; a new bundle's leaf is no news")
+  func setAgain() throws {
+    let terms = try Self.terms("a.test")
+    let now = FederationAuthority.now
+    var schedule = RefreshSchedule()
+    #expect(schedule.start([(terms, 1, nil)], limit: 9, at: now) == [terms])
+    schedule.finish(terms, .failure(FederationFailure(FederationError(.tls, "x"))), at: now, fraction: 0)
+    #expect(schedule.start([(terms, 1, nil)], limit: 9, at: now) == [])
+    #expect(schedule.start([(terms, 2, nil)], limit: 9, at: now) == [terms])
+    // The leaf of the bundle that it brings is seen before it ends.
+    #expect(schedule.start([(terms, 3, nil)], limit: 9, at: now) == [])
+    schedule.finish(terms, .success((300, 3)), at: now, fraction: 0)
+    #expect(schedule.items[terms.trustDomain]?.lastSuccess == now)
+    #expect(schedule.start([(terms, 3, nil)], limit: 9, at: now) == [])
+    #expect(schedule.start([(terms, 4, nil)], limit: 9, at: now) == [terms])
   }
 }

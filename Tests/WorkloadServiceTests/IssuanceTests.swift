@@ -192,7 +192,7 @@ import X509
     await d.stop()
   }
 
-  private static func request(_ key: P256.Signing.PrivateKey, uri: String? = nil) throws -> [UInt8] {
+  static func request(_ key: P256.Signing.PrivateKey, uri: String? = nil) throws -> [UInt8] {
     var attributes = CertificateSigningRequest.Attributes()
     if let uri {
       let extensions = try Certificate.Extensions {

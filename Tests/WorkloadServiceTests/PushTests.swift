@@ -114,16 +114,45 @@ import WorkloadIdentity
 
   @Test func cancellationLeavesNobodyBehind() async throws {
     let channel = SnapshotChannel()
-    let updates = Updates(channel, membership: 0) {}
-    let tasks = (0..<50).map { _ in Task { try await updates.next() } }
+    let readers = (0..<50).map { _ in Updates(channel, membership: 0) {} }
+    let tasks = readers.map { updates in Task { try await updates.next() } }
     while channel.waitingCount < 50 { await Task.yield() }
     for task in tasks { task.cancel() }
     for task in tasks { await #expect(throws: CancellationError.self) { _ = try await task.value } }
     #expect(channel.waitingCount == 0)
+    let updates = readers[0]
     let last = Task { try await updates.next() }
     while channel.waitingCount < 1 { await Task.yield() }
     channel.close()
     #expect(try await last.value == nil)
+    #expect(channel.waitingCount == 0)
+  }
+
+  @Test func cancelledReadersHaveNothingMore() async throws {
+    let channel = SnapshotChannel()
+    let readers = (0..<50).map { _ in Updates(channel, membership: 0) {} }
+    let tasks = readers.map { updates in Task { try await updates.next() } }
+    while channel.waitingCount < 50 { await Task.yield() }
+    for updates in readers.dropFirst() { updates.cancel() }
+    for task in tasks.dropFirst() { #expect(try await task.value == nil) }
+    // The one that was not goes on waiting.
+    #expect(channel.waitingCount == 1)
+    let snapshot = WorkloadSnapshot(
+      version: 1, trustDomain: try TrustDomain("example.org"), svids: [], bundles: [:], crls: [])
+    channel.set(snapshot)
+    #expect(try await tasks[0].value === snapshot)
+    #expect(try await readers[1].next() == nil)
+    channel.end(WorkloadRefusal(.permissionDenied, "no_identity", ""))
+    #expect(try await readers[1].next() == nil)
+    // However the two cross, nobody is left to wait.
+    for _ in 0..<1000 {
+      let updates = Updates(channel, membership: 0) {}
+      channel.set(snapshot)
+      _ = try await updates.next()
+      async let next = updates.next()
+      updates.cancel()
+      #expect(try await next == nil)
+    }
     #expect(channel.waitingCount == 0)
   }
 

@@ -144,6 +144,15 @@ import WorkloadIdentity
       "https:\\\\trustcore.test\\oauth", "https://%74rustcore.test", "https://trustcore%2Etest/",
       "https:trustcore.test",
       "https://trustcore.test%2foauth", "\thttps://trust\tcore.test",
+      // The port as a number, and dots behind the host before it.
+      "https://trustcore.test.:443", "https://trustcore.test:0443", "https://trustcore.test:00443/oauth",
+      "https://trustcore.test:", "https://trustcore.test..:443/", "https://user@trustcore.test.:0443?x",
+      // Other forms of the same characters, and what is not seen.
+      "https://ｔｒｕｓｔｃｏｒｅ.test", "ｈttps://trustcore.test", "ｈｔｔｐｓ：／／ｔｒｕｓｔｃｏｒｅ．ｔｅｓｔ",
+      "https：//trustcore.test", "https:／／trustcore.test", "https://trustcore。test", "https://trustcore.test：443",
+      "https://tru\u{17F}tcore.test", "https://%EF%BD%94rustcore.test", "ht\u{AD}tps://trust\u{200B}core.test",
+      // Which part is the host depends on who reads it.
+      "https://other.example%2F@trustcore.test", "https://other.example／@trustcore.test", "https://%2574rustcore.test",
     ]
     for audience in spellings {
       #expect(await code { _ = try await token(connection, ["x", audience]) } == "audience_reserved", "\(audience)")
@@ -151,7 +160,9 @@ import WorkloadIdentity
     let free = [
       "https://trustcore.test.example", "https://trustcore.test:444", "https://trustcore.testing", "trustcore.test",
       "http://trustcore.test.", "spiffe://trustcore.test/a", "https://a.trustcore.test", "",
-      "https://other.example/https://trustcore.test", "%", "https:", "https://",
+      "https://other.example/https://trustcore.test", "%", "https:", "https://", "https://trustcore.test:04430",
+      "https://trustcore.test:99999999999999999999", "https://[::1]", "https://other.example/é%2F", "é:/trustcore.test",
+      "urn:trustcore.test", "https://xn--bcher-kva.example",
     ]
     for audience in free {
       #expect(await code { _ = try await token(connection, [audience]) } == nil, "\(audience)")

@@ -6,6 +6,7 @@ import Payments
 import Seal
 import TransparencyLog
 import Wire
+import WorkloadService
 
 /// Carries the record out again, leaf by leaf, with the modules that carried it out first: every decision is taken a
 /// second time from its evidence, every seal is minted a second time, every effect falls on a state of our own.
@@ -37,6 +38,7 @@ struct DecisionAudit {
   private var contents = 0
   private var postings = 0
   private var keyEvents = 0
+  private var issuances = 0
 
   var verifiers: [SealVerifier] { modules.verifiers }
 
@@ -72,6 +74,7 @@ struct DecisionAudit {
       report.events += 1
       try modules.replay(event.kind, content, at: time, leafIndex: index, in: &state)
       try compareKeyEvents(in: &unit)
+      try compareIssuances(in: &unit)
     }
     try demand(index > 0 || leaf == .genesis(digest: digest), "leaf 0 is not the genesis leaf.")
   }
@@ -116,6 +119,16 @@ struct DecisionAudit {
     try demand(
       try unit.keyEvents(after: first.sequence - 1, limit: added.count) == added,
       "its rows in the table key_event are not what it says.")
+  }
+
+  /// Likewise for what the leaf has issued.
+  private mutating func compareIssuances(in unit: inout SQLiteUnit) throws {
+    for issuance in state.takeIssuances() {
+      issuances += 1
+      try demand(
+        try unit.issuance(issuance.kind, issuance.id) == issuance,
+        "its row in the table issuance is not what it says.")
+    }
   }
 
   // MARK: - T1
@@ -334,5 +347,6 @@ struct DecisionAudit {
     report.count("command", report.authorized + report.held + report.denied, in: unit)
     report.count("posting", postings, in: unit)
     report.count("key_event", keyEvents, in: unit)
+    report.count("issuance", issuances, in: unit)
   }
 }

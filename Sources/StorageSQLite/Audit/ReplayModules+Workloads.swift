@@ -23,7 +23,7 @@ extension ReplayModules {
       let row = state.authority(id)
       let active = row.flatMap { Self.active($0.kind, in: state) }
       try demand(
-        active.map { Self.isNear($0, part: 6, days: 7, at: time) } ?? false, "the one that signs does not end.")
+        active?.yields(at: time) ?? false, "the one that signs does not end.")
     case .certified(let id, let chain, let root, _):
       let row = state.authority(id)
       let sent = row?.chain ?? []
@@ -34,6 +34,7 @@ extension ReplayModules {
     case .refreshed(let domain, let bundle):
       _ = try SPIFFEBundle(trustDomain: try TrustDomain(domain), parsing: bundle)
     case .listed(let issuer, let list, let next): try Self.check(list, of: issuer, until: next, in: state)
+    case .issued(let issuance): try check(issuance, at: time, in: state)
     case .registered:
       try demand(environment == "development", "only a development deployment has an entry that nobody signed.")
     }
@@ -51,13 +52,33 @@ extension ReplayModules {
   ) -> Bool {
     if order != nil || state.authorities(row.kind).isEmpty { return true }
     guard let active = active(row.kind, in: state) else { return false }
-    return !takesOver && row.request.isEmpty == active.request.isEmpty && isNear(active, part: 2, days: 30, at: time)
+    return !takesOver && row.request.isEmpty == active.request.isEmpty && active.awaitsSuccessor(at: time)
   }
 
-  /// Whether so small a part of its life is left, and at most so many days.
-  private static func isNear(_ authority: AuthorityRow, part: Int64, days: Int64, at time: Timestamp) -> Bool {
-    let life = authority.notAfter.seconds - authority.notBefore.seconds
-    return authority.notAfter.seconds - time.seconds <= min(life / part, days * 86_400)
+  /// How far the clock may have been set back between a signature and its leaf, in seconds.
+  private static var clockSlack: Int64 { 300 }
+
+  /// At its leaf an entry entitles to it, and the authority that signed it is the one that signs.
+  private func check(_ issuance: SVIDIssuance, at time: Timestamp, in state: ReplayUnit) throws {
+    guard let row = state.entry(issuance.entry), row.isPresent else { throw Mismatch("there is no such entry.") }
+    let entry = try RegistrationEntry(
+      id: try EntryID(row.id), reading: try JSONValue(parsing: row.document), trustDomain: workloads.trustDomain)
+    let (kind, lifetime): (AuthorityKind, Int64) =
+      switch issuance.kind {
+      case .x509: (.x509, entry.x509Lifetime)
+      case .jwt: (entry.jwtRS256 ? .jwtRS256 : .jwt, entry.jwtLifetime)
+      }
+    let permitted =
+      issuance.kind == .jwt
+      ? entry.issues.contains(.jwt) && entry.permits(audiences: issuance.audiences)
+      : entry.issues.contains(.x509) || entry.issues.contains(.ownKey)
+    try demand(
+      issuance.spiffeID == entry.spiffeID.description && permitted, "its entry does not entitle to it.")
+    guard let authority = Self.active(kind, in: state), authority.id == issuance.authority else {
+      throw Mismatch("its authority is not the one that signs.")
+    }
+    let end = min(authority.notAfter, time.adding(seconds: lifetime + Self.clockSlack))
+    try demand(issuance.notAfter <= end, "it outlives its authority, or what its entry permits.")
   }
 
   /// A certificate or a request carries the key; a key for tokens has neither.

@@ -86,14 +86,23 @@ extension ReplayStore {
   }
 }
 
-// MARK: - Revocations and federations
+// MARK: - Issuances, revocations and federations
 
 extension ReplayStore {
-  package func revocations(_ kind: RevocationRow.Kind, at now: Timestamp) -> [RevocationRow] {
+  package func issuance(_ kind: SVIDKind, _ id: String) -> IssuanceRow? {
+    tables.issuances[.init(first: kind.rawValue, second: id)]
+  }
+
+  package mutating func insert(_ issuance: IssuanceRow) throws {
+    try tables.issuances.add(
+      issuance, at: .init(first: issuance.kind.rawValue, second: issuance.id), "issuance")
+  }
+
+  package func revocations(_ kind: SVIDKind, at now: Timestamp) -> [RevocationRow] {
     tables.revocations.values.filter { $0.kind == kind && now < $0.expires }.sorted { $0.leafIndex < $1.leafIndex }
   }
 
-  package func revocation(_ kind: RevocationRow.Kind, _ id: String) -> RevocationRow? {
+  package func revocation(_ kind: SVIDKind, _ id: String) -> RevocationRow? {
     tables.revocations[.init(first: kind.rawValue, second: id)]
   }
 

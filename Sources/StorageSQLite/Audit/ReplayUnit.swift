@@ -29,6 +29,12 @@ package struct ReplayUnit: ReplayStore, Sendable {
     defer { tables.keyEvents = [] }
     return tables.keyEvents
   }
+
+  /// Takes the issuances of a leaf out, likewise.
+  mutating func takeIssuances() -> [IssuanceRow] {
+    defer { tables.issuances = [:] }
+    return Array(tables.issuances.values)
+  }
 }
 
 /// What the domains keep, by the keys that they ask for.
@@ -119,6 +125,7 @@ package struct ReplayTables: Sendable {
   package internal(set) var authorities: [String: AuthorityRow] = [:]
   /// Orders about authorities by leaf.
   package internal(set) var authorityOrders: [UInt64: AuthorityOrder] = [:]
+  var issuances: [Pair: IssuanceRow] = [:]
   /// Revocations of SVIDs by kind and identifier.
   package internal(set) var revocations: [Pair: RevocationRow] = [:]
   /// Revocation lists by issuer.

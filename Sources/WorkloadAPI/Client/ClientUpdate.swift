@@ -39,6 +39,14 @@ public struct ClientX509Update: Sendable {
   }
 }
 
+/// Whom a workload may trust. It is complete: what is absent was taken away.
+public struct ClientX509Bundles: Sendable {
+  /// The roots by trust domain, each DER.
+  public internal(set) var roots: [TrustDomain: [[UInt8]]] = [:]
+  /// Certificate revocation lists, DER.
+  public internal(set) var crls: [[UInt8]] = []
+}
+
 /// Whether a client wants more of a stream.
 public enum ClientStreamStep: Sendable {
   /// The next message, when there is one.
@@ -100,17 +108,31 @@ struct X509UpdateDeserializer: MessageDeserializer {
   }
 }
 
-/// Reads `X509BundlesResponse` and `JWTBundlesResponse`: maps from trust domain IDs to bytes.
-struct BundlesDeserializer: MessageDeserializer {
-  /// The map's field number.
-  let field: UInt64
+/// Reads `X509BundlesResponse`.
+struct X509BundlesDeserializer: MessageDeserializer {
+  func deserialize<Bytes: GRPCContiguousBytes>(_ message: Bytes) throws -> ClientX509Bundles {
+    try unsafe message.withUnsafeBytes { bytes in
+      var bundles = ClientX509Bundles()
+      var reader = unsafe ProtobufReader(bytes.bytes)
+      while let field = try reader.next() {
+        if field.number == 1 { bundles.crls.append(field.bytes) }
+        guard field.number == 2 else { continue }
+        let entry = try MapEntry(field.content)
+        bundles.roots[try SPIFFEID(entry.key).trustDomain] = try DERSequence.split(entry.value)
+      }
+      return bundles
+    }
+  }
+}
 
+/// Reads `JWTBundlesResponse`: a map from trust domain IDs to JWK sets.
+struct JWTBundlesDeserializer: MessageDeserializer {
   func deserialize<Bytes: GRPCContiguousBytes>(_ message: Bytes) throws -> [TrustDomain: [UInt8]] {
     try unsafe message.withUnsafeBytes { bytes in
       var bundles: [TrustDomain: [UInt8]] = [:]
       var reader = unsafe ProtobufReader(bytes.bytes)
       while let field = try reader.next() {
-        guard field.number == self.field else { continue }
+        guard field.number == 1 else { continue }
         let entry = try MapEntry(field.content)
         bundles[try SPIFFEID(entry.key).trustDomain] = entry.value
       }

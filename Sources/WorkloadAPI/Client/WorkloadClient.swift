@@ -39,20 +39,18 @@ public struct WorkloadClient: Sendable {
     try await stream("FetchX509SVID", SPIFFEX509SVIDRequest(), X509UpdateDeserializer(store: store), step)
   }
 
-  /// The X.509 bundles by trust domain, each root DER, at once and with every change.
+  /// The X.509 bundles and the revocation lists, at once and with every change.
   public func x509Bundles(
-    _ step: @escaping @Sendable ([TrustDomain: [[UInt8]]]) async throws -> ClientStreamStep
+    _ step: @escaping @Sendable (ClientX509Bundles) async throws -> ClientStreamStep
   ) async throws {
-    try await stream("FetchX509Bundles", SPIFFEX509BundlesRequest(), BundlesDeserializer(field: 2)) {
-      try await step($0.mapValues { try DERSequence.split($0) })
-    }
+    try await stream("FetchX509Bundles", SPIFFEX509BundlesRequest(), X509BundlesDeserializer(), step)
   }
 
   /// The JWT bundles by trust domain, each a JWK set, at once and with every change.
   public func jwtBundles(
     _ step: @escaping @Sendable ([TrustDomain: [UInt8]]) async throws -> ClientStreamStep
   ) async throws {
-    try await stream("FetchJWTBundles", SPIFFEJWTBundlesRequest(), BundlesDeserializer(field: 1), step)
+    try await stream("FetchJWTBundles", SPIFFEJWTBundlesRequest(), JWTBundlesDeserializer(), step)
   }
 
   // MARK: - Single answers

@@ -27,11 +27,11 @@ struct SDSService: Sendable {
       deserializer: ProtobufDeserializer<Envoy_Service_Discovery_V3_DiscoveryRequest>(
         maximum: WorkloadAPIServer.maximumDiscoveryBytes), serializer: SDSEncoder()
     ) { request, context in
-      try await refusals.catching {
+      do {
         let connection = try connection(request.metadata)
         let request = try await ServerRequest(stream: request).message
         return StreamingServerResponse(single: ServerResponse(message: try await Self.fetch(request, connection)))
-      }
+      } catch { throw refusals.status(of: error) }
     }
   }
 
@@ -43,15 +43,21 @@ struct SDSService: Sendable {
       deserializer: ProtobufDeserializer<Session.Request>(maximum: WorkloadAPIServer.maximumDiscoveryBytes),
       serializer: SDSEncoder()
     ) { request, context in
-      try await refusals.catching {
+      do {
         let connection = try connection(request.metadata)
-        let stream = SDSStream<Session>(
-          connection: connection, updates: try await connection.updates(), refusals: refusals)
+        let updates = try await connection.updates()
+        let stream = SDSStream<Session>(connection: connection, updates: updates, refusals: refusals)
         return StreamingServerResponse { writer in
-          try await refusals.catching { try await stream.run(request.messages, writer, context.cancellation) }
+          do {
+            try await withRPCCancellationHandler {
+              try await stream.run(request.messages, writer)
+            } onCancelRPC: {
+              updates.cancel()
+            }
+          } catch { throw refusals.status(of: error) }
           return [:]
         }
-      }
+      } catch { throw refusals.status(of: error) }
     }
   }
 
@@ -83,10 +89,9 @@ private final class SDSStream<Session: SDSSession>: Sendable {
     self.refusals = refusals
   }
 
-  /// Ends with the first of: the subscriber, the daemon, a refusal, the call's cancellation.
+  /// Ends with the first of: the subscriber, the updates, a refusal.
   func run(
-    _ requests: RPCAsyncSequence<Session.Request, any Error>, _ writer: RPCWriter<SDSResponse>,
-    _ cancellation: ServerContext.RPCCancellationHandle
+    _ requests: RPCAsyncSequence<Session.Request, any Error>, _ writer: RPCWriter<SDSResponse>
   ) async throws {
     let (changes, change) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -114,7 +119,6 @@ private final class SDSStream<Session: SDSSession>: Sendable {
           try await writer.write(response)
         }
       }
-      group.addTask { try await cancellation.cancelled }
       try await group.next()
     }
   }

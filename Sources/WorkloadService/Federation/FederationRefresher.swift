@@ -8,6 +8,8 @@ public protocol FederationBundles: Sendable {
   /// The bundle at hand of any trust domain: the own one, and those without an endpoint too, since an endpoint's identity
   /// may be of any.
   func bundle(of trustDomain: TrustDomain) async -> SPIFFEBundle?
+  /// The leaf that wrote each federation last: another one after each `set` and after each bundle that was taken.
+  func leaves() async -> [TrustDomain: UInt64]
   /// Takes a document that was fetched, in place of the bundle at hand, or throws and leaves that one as it is: for what
   /// is no bundle, and for an older one.
   /// - Returns: whether it is another bundle than the one at hand.
@@ -44,7 +46,10 @@ public actor FederationRefresher {
 
   /// Starts the fetches whose time has come, and returns without waiting for them. To be called every second or so.
   public func tick(_ now: Timestamp) async {
-    let endpoints = await bundles.endpoints().map { (terms: $0.terms, hint: $0.bundle?.refreshHint) }
+    let leaves = await bundles.leaves()
+    let endpoints = await bundles.endpoints().map { terms, bundle in
+      (terms: terms, leaf: leaves[terms.trustDomain] ?? 0, hint: bundle?.refreshHint)
+    }
     guard !isClosed else { return }
     for terms in schedule.start(endpoints, limit: limit, at: now) {
       fetches[terms.trustDomain] = Task { await refresh(terms, at: now) }
@@ -52,16 +57,18 @@ public actor FederationRefresher {
   }
 
   private func refresh(_ terms: FederationTerms, at now: Timestamp) async {
-    let outcome: Result<Int64?, FederationFailure>
+    let outcome: Result<(hint: Int64?, leaf: UInt64), FederationFailure>
+    let started = schedule.running[terms.trustDomain]
     do {
       var endpoint: SPIFFEBundle?
       if case .spiffe(let id) = terms.profile { endpoint = await bundles.bundle(of: id.trustDomain) }
       let document = try await fetch(terms, endpoint, now)
-      guard !isClosed, await bundles.endpoints().contains(where: { $0.terms == terms }) else {
+      guard !isClosed, await bundles.leaves()[terms.trustDomain] == started else {
         throw FederationError(.overtaken, "the federation has changed while its bundle was fetched")
       }
       _ = try await bundles.take(document, of: terms.trustDomain)
-      outcome = .success(await bundles.bundle(of: terms.trustDomain)?.refreshHint)
+      outcome = .success(
+        (await bundles.bundle(of: terms.trustDomain)?.refreshHint, await bundles.leaves()[terms.trustDomain] ?? 0))
     } catch {
       outcome = .failure(FederationFailure(error))
     }
@@ -90,7 +97,7 @@ public actor FederationRefresher {
       if let (at, reason) = item.lastFailure {
         object["last_error"] = ["at": .string(at.description), "reason": .string(reason)]
       }
-      if schedule.running.contains(item.terms.trustDomain) {
+      if schedule.running[item.terms.trustDomain] != nil {
         object["refreshing"] = true
       } else {
         object["next"] = .string(item.due.description)

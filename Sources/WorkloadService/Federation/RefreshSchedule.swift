@@ -19,6 +19,8 @@ struct RefreshSchedule {
   /// What is known of a federation.
   struct Item {
     let terms: FederationTerms
+    /// The leaf that wrote the federation last.
+    var leaf: UInt64
     /// The present wait between successes, in seconds.
     var interval: Int64
     /// When ``due`` was set; before it, the clock was set back.
@@ -30,8 +32,8 @@ struct RefreshSchedule {
   }
 
   private(set) var items: [TrustDomain: Item] = [:]
-  /// Trust domains with a fetch under way, also of terms that have changed since.
-  private(set) var running: Set<TrustDomain> = []
+  /// Trust domains with a fetch under way, also of terms that have changed since, and their leaf when it started.
+  private(set) var running: [TrustDomain: UInt64] = [:]
 
   /// The wait that a refresh hint asks for.
   static func interval(_ hint: Int64?) -> Int64 { min(max(hint ?? defaultHint, floor), cap) }
@@ -48,41 +50,45 @@ struct RefreshSchedule {
   }
 
   /// Takes up which federations there are, and picks those whose time has come, the longest overdue first: new ones and
-  /// those with new terms at once.
+  /// those that were set again at once, whatever they were set to.
   /// - Parameter limit: at most so many fetches at once, those under way among them.
   mutating func start(
-    _ endpoints: [(terms: FederationTerms, hint: Int64?)], limit: Int, at now: Timestamp
+    _ endpoints: [(terms: FederationTerms, leaf: UInt64, hint: Int64?)], limit: Int, at now: Timestamp
   ) -> [FederationTerms] {
     var present: [TrustDomain: Item] = [:]
-    for (terms, hint) in endpoints {
+    for (terms, leaf, hint) in endpoints {
       var item = items[terms.trustDomain]
-      if item?.terms != terms { item = nil }
+      if item?.terms != terms || item?.leaf != leaf { item = nil }
       present[terms.trustDomain] =
-        item ?? Item(terms: terms, interval: Self.interval(hint), planned: now, due: now)
+        item ?? Item(terms: terms, leaf: leaf, interval: Self.interval(hint), planned: now, due: now)
     }
     items = present
     let due = items.values
-      .filter { ($0.due <= now || now < $0.planned) && !running.contains($0.terms.trustDomain) }
+      .filter { ($0.due <= now || now < $0.planned) && running[$0.terms.trustDomain] == nil }
       .sorted { ($0.due, $0.terms.trustDomain) < ($1.due, $1.terms.trustDomain) }
-      .prefix(max(limit - running.count, 0)).map(\.terms)
-    running.formUnion(due.map(\.trustDomain))
-    return due
+      .prefix(max(limit - running.count, 0))
+    for item in due { running[item.terms.trustDomain] = item.leaf }
+    return due.map(\.terms)
   }
 
   /// A fetch has come to its end.
   /// - Parameters:
-  ///   - outcome: the refresh hint of the bundle that is at hand now, or why there is no new one.
+  ///   - outcome: the refresh hint of the bundle that is at hand now and the federation's leaf, or why there is no new
+  ///     one.
   ///   - now: when the fetch started.
   mutating func finish(
-    _ terms: FederationTerms, _ outcome: Result<Int64?, FederationFailure>, at now: Timestamp, fraction: UInt8
+    _ terms: FederationTerms, _ outcome: Result<(hint: Int64?, leaf: UInt64), FederationFailure>, at now: Timestamp,
+    fraction: UInt8
   ) {
-    running.remove(terms.trustDomain)
-    // What came of other terms says nothing of the present ones.
-    guard var item = items[terms.trustDomain], item.terms == terms else { return }
+    let started = running.removeValue(forKey: terms.trustDomain)
+    // What came of another `set` says nothing of the present one; the new bundle's own leaf may be known already.
+    guard var item = items[terms.trustDomain], item.terms == terms,
+      item.leaf == started || item.leaf == (try? outcome.get())?.leaf
+    else { return }
     let wait: Int64
     switch outcome {
-    case .success(let hint):
-      item.interval = Self.interval(hint)
+    case .success(let (hint, leaf)):
+      (item.interval, item.leaf) = (Self.interval(hint), leaf)
       (item.failures, item.lastSuccess, item.lastFailure) = (0, now, nil)
       wait = item.interval
     case .failure(let failure):
