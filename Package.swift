@@ -224,7 +224,8 @@ let testing: [Target] = [
     "StorageSQLite",
     [
       "Wire", "JOSE", "AgentIdentity", "TransparencyLog", "Cosign", "Seal", "CommandGate", "Consent", "Rails",
-      "Payments", "KeyService", "KeyHierarchy", "WorkloadIdentity", "WorkloadService", crypto, asn1, grdb,
+      "Payments", "KeyService", "KeyHierarchy", "WorkloadIdentity", "WorkloadService", "WorkloadAttestation", crypto,
+      asn1, grdb,
     ]),
   tests("AgentIdentity", ["Wire", "JOSE", crypto]),
   tests("COSE", ["Wire"]),

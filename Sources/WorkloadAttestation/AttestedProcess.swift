@@ -107,8 +107,11 @@ public struct AttestedProcess: Sendable, Equatable {
     return json
   }
 
-  /// SHA-256("trustcore/attestation/v1" ‖ 0 ‖ JCS(``json``)), 32 bytes.
-  public var digest: [UInt8] {
+  /// The digest of ``json``; see ``digest(of:)``.
+  public var digest: [UInt8] { Self.digest(of: json) }
+
+  /// SHA-256("trustcore/attestation/v1" ‖ 0 ‖ JCS(json)), 32 bytes.
+  public static func digest(of json: JSONObject) -> [UInt8] {
     Array(SHA256.hash(data: Array("trustcore/attestation/v1".utf8) + [0] + JSONValue.object(json).canonical()))
   }
 

@@ -22,9 +22,10 @@ public struct WorkloadKeyPair: Sendable {
 
   /// Makes a key from the kernel's generator. The scalar is drawn on the stack, read there by swift-crypto, whose own
   /// numbers BoringSSL clears, copied into locked memory and wiped: it is never in an array.
+  /// - Parameter owner: the user whose workload it is for.
   /// - Throws: ``SecretMemory/SecretMemoryError/Code-swift.struct/noLockedMemory`` when the store is full, and
   ///   ``SecretMemory/SecretMemoryError/Code-swift.struct/unreadable`` when the generator fails.
-  public init(in store: SVIDKeyStore) throws {
+  public init(in store: SVIDKeyStore, owner: UInt32 = 0) throws {
     self = try unsafe withUnsafeTemporaryAllocation(byteCount: Self.point.upperBound, alignment: 1) { der in
       defer { unsafe wipe(der) }
       unsafe der.copyBytes(from: Self.beforeScalar)
@@ -44,7 +45,7 @@ public struct WorkloadKeyPair: Sendable {
       unsafe UnsafeMutableRawBufferPointer(rebasing: der[Self.point]).copyBytes(from: publicKey)
       return Self(
         spki: CertificateDER.p256Key + publicKey,
-        key: try unsafe store.key(copying: RawSpan(_unsafeBytes: UnsafeRawBufferPointer(der))))
+        key: try unsafe store.key(copying: RawSpan(_unsafeBytes: UnsafeRawBufferPointer(der)), owner: owner))
     }
   }
 

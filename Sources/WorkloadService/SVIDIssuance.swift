@@ -1,5 +1,5 @@
-import Crypto
 public import Wire
+import WorkloadAttestation
 package import WorkloadIdentity
 
 /// The issuance of an SVID as it is recorded: who got what, under which entry, signed by which authority.
@@ -20,13 +20,8 @@ public struct SVIDIssuance: Sendable, Equatable {
   public let authority: String
   /// What was attested of the process.
   public let process: JSONObject
-  /// The digest of ``process``, 32 bytes; see ``digest(of:)``.
+  /// The digest of ``process``, 32 bytes.
   let attestation: [UInt8]
-
-  /// SHA-256("trustcore/attestation/v1" ‖ 0 ‖ JCS(process)), 32 bytes.
-  package static func digest(of process: JSONObject) -> [UInt8] {
-    Array(SHA256.hash(data: Array("trustcore/attestation/v1".utf8) + [0] + JSONValue.object(process).canonical()))
-  }
 
   /// The content of the event.
   var content: JSONObject {
@@ -87,7 +82,7 @@ public struct SVIDIssuance: Sendable, Equatable {
     authority = try reader.string("authority", maximumBytes: 64)
     guard let process = try reader.value("process").object,
       let attestation = Hex.decode(try reader.string("attestation", maximumBytes: 64)),
-      attestation == Self.digest(of: process)
+      attestation == AttestedProcess.digest(of: process)
     else {
       throw Problem(422, "workload_event_malformed", "its attestation is not the digest of its process.")
     }

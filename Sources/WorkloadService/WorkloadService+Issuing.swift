@@ -90,7 +90,7 @@ extension WorkloadService {
         continue
       }
       let pair: WorkloadKeyPair
-      do { pair = try WorkloadKeyPair(in: keys) } catch is SecretMemoryError {
+      do { pair = try WorkloadKeyPair(in: keys, owner: group.attested.uid) } catch is SecretMemoryError {
         throw WorkloadRefusal(
           .unavailable, "key_memory_full", "There is no locked memory for another key.", retryAfter: 10_000)
       }

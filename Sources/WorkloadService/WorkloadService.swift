@@ -159,7 +159,8 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     let rates = parts.signaturesPerMinute
     (limits.global, limits.perUser, limits.perCaller) = (rates.all, rates.user, rates.caller)
     budget = IssuanceBudget(limits, at: parts.time.now())
-    keys = SVIDKeyStore(capacity: parts.keyCapacity)
+    // A quarter is what one user leaves to the others.
+    keys = SVIDKeyStore(capacity: parts.keyCapacity, limitOfOwner: max(1, parts.keyCapacity / 4 * 3))
   }
 
   /// Loads entries and authorities.

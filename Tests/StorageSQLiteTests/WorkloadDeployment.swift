@@ -9,6 +9,7 @@ import SwiftASN1
 import TestSupport
 import TransparencyLog
 import Wire
+import WorkloadAttestation
 import WorkloadIdentity
 import WorkloadService
 
@@ -185,7 +186,7 @@ final class WorkloadDeployment: Sendable {
         kind, id: id, spiffeID: try SPIFFEID(domain, path: path), audiences: audiences,
         notAfter: world.clock.now().adding(seconds: lifetime), entry: try EntryID(entry),
         authority: authority ?? authorities.last { $0.state == .active }?.id ?? "", process: process,
-        attestation: attestation ?? SVIDIssuance.digest(of: process)))
+        attestation: attestation ?? AttestedProcess.digest(of: process)))
   }
 
   /// Makes an entry and returns its identifier.

@@ -134,6 +134,16 @@ import WorkloadIdentity
     await d.stop()
   }
 
+  @Test func oneUserLeavesLockedMemoryToOthers() async throws {
+    let d = try await D.found { $0.keyCapacity = 8 }
+    _ = try await d.change(create: [D.entry("/a", "unix:uid:1"), D.entry("/b", "unix:uid:2")])
+    let greedy = (0..<7).map { d.connect(uid: 1, unit: "\($0).service") }
+    for connection in greedy.prefix(6) { _ = try await connection.snapshot() }
+    #expect(await WorkloadServiceTests.code { _ = try await greedy[6].snapshot() } == "key_memory_full")
+    #expect(try await d.connect(uid: 2).snapshot().svids.count == 1)
+    await d.stop()
+  }
+
   /// One entry's rate takes nothing from a process but that entry's identity, and only until there is room.
   @Test func anEntrysRateIsItsOwn() async throws {
     let d = try await D.found()
