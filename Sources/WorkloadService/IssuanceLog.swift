@@ -92,8 +92,13 @@ actor IssuanceLog<Recorder: WorkloadRecorder> {
           return events
         }
         if !indices.isEmpty { unsealed.append((indices.upperBound, time.now())) }
+        let found = current.withLock { $0 }
+        // Whoever asked is answered, whatever the recorder made of it.
+        guard found.count == batch.count, found.count(where: { $0 }) == indices.count else {
+          throw Problem(503, "issuance_failed", "The record of what was issued is not as it was asked for; try again.")
+        }
         var index = indices.lowerBound
-        for (isCurrent, item) in zip(current.withLock { $0 }, batch) {
+        for (isCurrent, item) in zip(found, batch) {
           guard isCurrent else {
             item.answer.resume(throwing: Overtaken())
             continue

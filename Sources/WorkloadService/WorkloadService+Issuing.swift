@@ -84,8 +84,9 @@ extension WorkloadService {
             caller: group.id, user: group.attested.uid, entry: entry.id, entryLimit: entry.signaturesPerMinute, at: now)
         }
       } catch let refusal as WorkloadRefusal {
-        // The other identities do not go without because of this one.
+        // The other identities do not go without because of this one, but none takes the place of the default.
         if let present, isGood(present, registrations, at: now) { issued[entry.id] = present }
+        guard !issued.isEmpty else { throw refusal }
         shed = shed ?? refusal
         continue
       }
@@ -98,7 +99,6 @@ extension WorkloadService {
       // What was issued is kept even where the next entry's is refused.
       served[group.id]?.issued[entry.id] = issued[entry.id]
     }
-    if let shed, issued.isEmpty { throw shed }
     return (issued, shed)
   }
 
@@ -251,17 +251,14 @@ extension WorkloadService {
       )
     }
     var svids: [WorkloadJWTSVID] = []
-    var missing: WorkloadRefusal?
     for registration in try await registrations(group, .jwt, id: id) {
       // Of several entries with one SPIFFE ID the next may permit them.
       guard registration.entry.permits(audiences: audiences) else { continue }
       do { svids.append(try await token(registration, audiences, for: group)) } catch let refusal as WorkloadRefusal {
-        // What concerns one entry alone does not keep the others' tokens back.
-        guard ["entry_rate", Self.noAuthority.code].contains(refusal.code) else { throw refusal }
-        missing = missing ?? refusal
+        // What concerns one entry alone does not keep the others' tokens back, unless it is the default's.
+        guard !svids.isEmpty, ["entry_rate", Self.noAuthority.code].contains(refusal.code) else { throw refusal }
       }
     }
-    if let missing, svids.isEmpty { throw missing }
     guard !svids.isEmpty else {
       throw WorkloadRefusal(
         .permissionDenied, "audience_not_permitted",

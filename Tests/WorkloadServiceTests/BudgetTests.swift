@@ -173,6 +173,21 @@ import WorkloadIdentity
     await d.stop()
   }
 
+  /// Nobody runs under another name because the first one is used up.
+  @Test func noOtherIdentityTakesTheDefaultsPlace() async throws {
+    let d = try await D.found()
+    _ = try await d.change(create: [
+      D.entry("/first", "unix:uid:1", with: ["signatures_per_minute": 1]), D.entry("/second", "unix:uid:1"),
+    ])
+    #expect(try await d.connect(uid: 1).snapshot().svids.map(\.id.path) == ["/first", "/second"])
+    let next = d.connect(uid: 1, unit: "b.service")
+    #expect(await WorkloadServiceTests.code { _ = try await next.snapshot() } == "entry_rate")
+    #expect(await code(of: next, "x") == "entry_rate")
+    let second = try await next.jwtSVIDs(audiences: ["x"], id: try SPIFFEID(d.domain, path: "/second"))
+    #expect(second.map(\.id.path) == ["/second"], "who asks for it by name gets it")
+    await d.stop()
+  }
+
   /// A process with more entries than its burst gets the rest a moment later.
   @Test func moreEntriesThanTheBurst() async throws {
     let d = try await D.found { $0.signaturesPerMinute = (all: 6000, user: 6000, caller: 200) }
