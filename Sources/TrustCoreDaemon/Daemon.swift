@@ -281,7 +281,7 @@ public final class Daemon: Sendable {
         // Verifiers would have to reach the address, and a development deployment's is loopback.
         crlURL: nil, custodian: custodian, profile: profile,
         root: DevelopmentRoot(hsm: hsm, profile: profile, certificate: root, random: random),
-        attestor: try ProcessAttestor(), recorder: recorder, time: time, random: random))
+        attestor: try ProcessAttestor(time: time), recorder: recorder, time: time, random: random))
   }
 
   /// The manifest in force must declare the keys that this version uses.

@@ -1,6 +1,7 @@
 import Crypto
 import Glibc
 import Synchronization
+import Wire
 
 /// The SHA-256 of executables, remembered by what names their contents.
 final class ExecutableDigests: Sendable {
@@ -38,14 +39,13 @@ final class ExecutableDigests: Sendable {
   var count: Int { memory.withLock { $0.recent.count + $0.older.count } }
 
   /// Reads a running executable through its `/proc/PID/exe`. Blocks.
+  /// - Parameter now: the present moment, of the clock that the file system has.
   /// - Throws: ``AttestationError/Code-swift.struct/changed`` when the file is not, or does not stay, what `identity`
   ///   says; ``AttestationError/Code-swift.struct/gone`` when the process exits meanwhile.
   func digest(
-    of path: String, identity: FileIdentity, of peer: PeerProcess
+    of path: String, identity: FileIdentity, of peer: PeerProcess, now: Timestamp
   ) throws(AttestationError) -> Result<[UInt8], FileFailure> {
     if let digest = remembered(identity) { return .success(digest) }
-    var now = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &now)
     let digest: [UInt8]
     do throws(FileFailure) {
       let file = try File(path)
@@ -70,7 +70,7 @@ final class ExecutableDigests: Sendable {
     }
     // The time of change moves in ticks: contents written within the tick of their last change would go unnoticed. So
     // only what has rested for a second is remembered.
-    if identity.changed.seconds < Int64(now.tv_sec) - 1 {
+    if identity.changed.seconds < now.seconds - 1 {
       memory.withLock { insert(digest, of: identity, into: &$0) }
     }
     return .success(digest)

@@ -1,3 +1,4 @@
+import Wire
 import WorkloadIdentity
 
 /// Everything that one pass over `/proc/PID` gives.
@@ -140,7 +141,7 @@ extension ProcessAttestor {
     if identity.size > maximumExecutableBytes {
       absent["sha256"] = "too_long"
     } else {
-      switch try digests.digest(of: "\(procfs)/\(peer.pid)/exe", identity: identity, of: peer) {
+      switch try digests.digest(of: "\(procfs)/\(peer.pid)/exe", identity: identity, of: peer, now: time.now()) {
       case .success(let digest): sha256 = digest
       case .failure(let failure): absent["sha256"] = failure.code
       }

@@ -1,4 +1,5 @@
 import Glibc
+public import Wire
 
 /// Says what a pinned process is.
 public protocol WorkloadAttestor: Sendable {
@@ -21,6 +22,7 @@ public protocol WorkloadAttestor: Sendable {
 /// Another user's executable and namespaces can be read with CAP_SYS_PTRACE alone. What cannot be read gives no
 /// selector, and a reason in ``AttestedProcess/absent``.
 public struct ProcessAttestor: WorkloadAttestor {
+  let time: any TimeSource
   let procfs: String
   let accounts: Accounts
   let maximumExecutableBytes: Int64
@@ -42,10 +44,13 @@ public struct ProcessAttestor: WorkloadAttestor {
   }
 
   /// - Parameters:
+  ///   - time: the system's clock, which file systems have too: what changed a moment ago is hashed each time.
   ///   - procfs: where the proc file system of this process' own pid namespace is mounted.
   ///   - maximumExecutableBytes: up to which size executables are hashed; longer ones have no `unix:sha256`.
   /// - Throws: ``AttestationError/Code-swift.struct/unsupported`` before Linux 6.5, or when `procfs` is not such a mount.
-  public init(procfs: String = "/proc", maximumExecutableBytes: Int64 = 1 << 30) throws(AttestationError) {
+  public init(
+    time: any TimeSource, procfs: String = "/proc", maximumExecutableBytes: Int64 = 1 << 30
+  ) throws(AttestationError) {
     try PeerProcess.checkKernel()
     guard (try? File.target(of: procfs + "/self")) == Array(String(getpid()).utf8) else {
       throw AttestationError(
@@ -60,15 +65,17 @@ public struct ProcessAttestor: WorkloadAttestor {
       (try? File.contents("\(procfs)/self/\($0)", limit: 1 << 16)).map(ProcText.mapsEveryID) ?? false
     }
     self.init(
-      reading: procfs, maximumExecutableBytes: maximumExecutableBytes,
+      time: time, reading: procfs, maximumExecutableBytes: maximumExecutableBytes,
       overflow: mapsAll ? nil : (number("overflowuid") ?? 65_534, number("overflowgid") ?? 65_534))
   }
 
   /// For tests: any tree of files.
   init(
-    reading procfs: String, accounts: Accounts = Accounts(), maximumExecutableBytes: Int64 = 1 << 30,
+    time: any TimeSource, reading procfs: String, accounts: Accounts = Accounts(),
+    maximumExecutableBytes: Int64 = 1 << 30,
     overflow: (uid: UInt32, gid: UInt32)? = nil, asksPidfd: Bool = true
   ) {
+    self.time = time
     self.procfs = procfs
     self.accounts = accounts
     self.maximumExecutableBytes = maximumExecutableBytes

@@ -1,3 +1,4 @@
+import DemoClient
 import Synchronization
 import WorkloadAttestation
 
@@ -29,7 +30,7 @@ final class WorkloadUsers: WorkloadAttestor {
 
   /// - Parameter users: how many there are; after that many connections the first has another one.
   init(users: Int) throws {
-    product = try ProcessAttestor()
+    product = try ProcessAttestor(time: WallClock())
     self.users = users
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DemoClient
 import Foundation
 import Wire
 import WorkloadAttestation
@@ -149,7 +150,7 @@ struct Workloads {
     }
     defer { for descriptor in pair { close(descriptor) } }
     let descriptor = pair[0]
-    let attestor = try ProcessAttestor()
+    let attestor = try ProcessAttestor(time: WallClock())
     let peer = try PeerProcess.pin(socket: descriptor)
     // The first time hashes the executable; its digest is remembered.
     let start = ContinuousClock.now

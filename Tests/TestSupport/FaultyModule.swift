@@ -78,11 +78,11 @@ public final class FaultyModule: Sendable {
     /// How many calls it holds now.
     public var held: Int { unsafe Int(fault_rule_held(module.control, number)) }
 
-    /// Returns once it holds so many calls; gives up after a minute.
+    /// Returns once it holds so many calls; gives up after five minutes: a child process may be slow to start.
     public func waitUntilHeld(_ count: Int = 1) async throws {
       let reached = await withCheckedContinuation { continuation in
         DispatchQueue.global().async {
-          continuation.resume(returning: unsafe fault_rule_wait(module.control, number, UInt32(count), 60))
+          continuation.resume(returning: unsafe fault_rule_wait(module.control, number, UInt32(count), 300))
         }
       }
       guard !reached else { return }

@@ -2,6 +2,13 @@ import Foundation
 import Glibc
 
 @testable import WorkloadAttestation
+import Wire
+
+/// A clock that stands; unless told otherwise, a day after all that the tests made.
+struct Clock: TimeSource {
+  var seconds = Int64(Date().timeIntervalSince1970) + 86_400
+  func now() -> Timestamp { Timestamp(seconds: seconds) }
+}
 
 /// What the tests need of the machine.
 enum Host {
@@ -17,6 +24,14 @@ enum Host {
     let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     unsafe chmod(path, 0o755)
     return path
+  }
+
+  /// Copies a program by another process: a file that this one has open for writing is also open, for a moment, in each
+  /// process that another test starts meanwhile, and the kernel runs no such file (ETXTBSY).
+  static func copy(_ program: String, to path: String) throws {
+    let copying = try Process.run(URL(filePath: "/bin/cp"), arguments: [program, path])
+    copying.waitUntilExit()
+    guard copying.terminationStatus == 0 else { throw POSIXError(.EIO) }
   }
 }
 

@@ -34,11 +34,11 @@ import WorkloadIdentity
 
   @Test func kernelCanPin() throws {
     try PeerProcess.checkKernel()
-    _ = try ProcessAttestor()
+    _ = try ProcessAttestor(time: Clock())
   }
 
   @Test func wrongMountIsRefused() async {
-    #expect(await refusal { _ = try ProcessAttestor(procfs: "/tmp") } == .unsupported)
+    #expect(await refusal { _ = try ProcessAttestor(time: Clock(), procfs: "/tmp") } == .unsupported)
   }
 
   @Test func pinRefusesWhatIsNoConnection() async {
@@ -50,7 +50,7 @@ import WorkloadIdentity
 
   @Test(arguments: [true, false]) func ownProcess(asksPidfd: Bool) async throws {
     let client = try Client()
-    let attestor = ProcessAttestor(reading: "/proc", asksPidfd: asksPidfd)
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc", asksPidfd: asksPidfd)
     let attested = try await attestor.attest(client.peer)
     #expect(fcntl(client.peer.pidfd, F_GETFD) & FD_CLOEXEC != 0)
     #expect(attested.pid == client.peer.pid && attested.uid == geteuid() && attested.gid == getegid())
@@ -79,7 +79,7 @@ import WorkloadIdentity
     let accounts = ProcessAttestor.Accounts(users: folder + "/passwd", groups: folder + "/group")
     try "svc:x:12345:12346::/:\n".write(toFile: accounts.users, atomically: false, encoding: .utf8)
     try "svcs:x:12346:\nextra:x:2000:svc\n".write(toFile: accounts.groups, atomically: false, encoding: .utf8)
-    let attested = try await ProcessAttestor(reading: "/proc", accounts: accounts).attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: "/proc", accounts: accounts).attest(client.peer)
     let told = texts(attested).filter {
       !$0.hasPrefix("unix:sha") && !$0.hasPrefix("unix:path") && $0.hasPrefix("unix")
     }
@@ -94,7 +94,7 @@ import WorkloadIdentity
   @Test(.enabled(if: Host.isRoot, "\(Host.needsRoot)"), arguments: [true, false])
   func userChangesAfterwards(asksPidfd: Bool) async throws {
     let client = try Client()
-    let attestor = ProcessAttestor(reading: "/proc", asksPidfd: asksPidfd)
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc", asksPidfd: asksPidfd)
     let attested = try await attestor.attest(client.peer)
     try client.tell("setuid 12345")
     #expect(await refusal { try attestor.confirm(client.peer, attested) } == .changed)
@@ -103,7 +103,7 @@ import WorkloadIdentity
 
   @Test(arguments: [true, false]) func executesAnotherProgram(asksPidfd: Bool) async throws {
     let client = try Client()
-    let attestor = ProcessAttestor(reading: "/proc", asksPidfd: asksPidfd)
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc", asksPidfd: asksPidfd)
     let attested = try await attestor.attest(client.peer)
     try attestor.confirm(client.peer, attested)
     try client.becomeCat()
@@ -115,7 +115,7 @@ import WorkloadIdentity
 
   @Test func executesBetweenTheTwoReads() async throws {
     let client = try Client()
-    let attestor = ProcessAttestor(reading: "/proc")
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc")
     let reading = try attestor.read(client.peer)
     try client.becomeCat()
     #expect(await refusal { _ = try attestor.finish(client.peer, reading) } == .changed)
@@ -123,7 +123,7 @@ import WorkloadIdentity
 
   @Test(arguments: [true, false]) func exits(asksPidfd: Bool) async throws {
     let client = try Client()
-    let attestor = ProcessAttestor(reading: "/proc", asksPidfd: asksPidfd)
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc", asksPidfd: asksPidfd)
     let attested = try await attestor.attest(client.peer)
     try client.exit()
     #expect(!client.peer.isAlive)
@@ -136,7 +136,7 @@ import WorkloadIdentity
     let alive = try Client()
     let other = PeerProcess(
       pidfd: dup(alive.peer.pidfd), pid: dead.peer.pid, uid: alive.peer.uid, gid: alive.peer.gid)
-    let attestor = ProcessAttestor(reading: "/proc")
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc")
     #expect(await refusal { _ = try await attestor.attest(other) } == .changed)
     let attested = try await attestor.attest(alive.peer)
     // As if the pid had gone to another process after the first one's end.
@@ -144,7 +144,7 @@ import WorkloadIdentity
       pidfd: dup(dead.peer.pidfd), pid: alive.peer.pid, uid: alive.peer.uid, gid: alive.peer.gid)
     try dead.exit()
     for asksPidfd in [true, false] {
-      let attestor = ProcessAttestor(reading: "/proc", asksPidfd: asksPidfd)
+      let attestor = ProcessAttestor(time: Clock(), reading: "/proc", asksPidfd: asksPidfd)
       #expect(await refusal { _ = try await attestor.attest(reused) } == .gone)
       #expect(await refusal { try attestor.confirm(reused, attested) } == .gone)
     }
@@ -154,12 +154,15 @@ import WorkloadIdentity
 
   @Test func deletedExecutable() async throws {
     let folder = try Host.folder()
-    try FileManager.default.copyItem(atPath: Host.python, toPath: folder + "/python")
+    try Host.copy(Host.python, to: folder + "/python")
     let client = try Client([folder + "/python"], in: folder)
-    let attestor = ProcessAttestor(reading: "/proc")
+    let changed = try File.identity(of: folder + "/python").changed.seconds
+    let attestor = ProcessAttestor(time: Clock(seconds: changed + 1), reading: "/proc")
     let before = try await attestor.attest(client.peer)
     #expect(texts(before).contains("unix:path:\(folder)/python"))
     #expect(attestor.digests.count == 0, "it changed within the last second: not remembered")
+    let later = ProcessAttestor(time: Clock(seconds: changed + 2), reading: "/proc")
+    #expect(try await later.attest(client.peer) == before && later.digests.count == 1)
     try client.tell("unlink \(folder)/python")
     #expect(await refusal { try attestor.confirm(client.peer, before) } == .changed, "the path is true no more")
     let after = try await attestor.attest(client.peer)
@@ -170,11 +173,11 @@ import WorkloadIdentity
 
   @Test func replacedExecutable() async throws {
     let folder = try Host.folder()
-    try FileManager.default.copyItem(atPath: Host.python, toPath: folder + "/python")
-    try FileManager.default.copyItem(atPath: "/bin/cat", toPath: folder + "/other")
+    try Host.copy(Host.python, to: folder + "/python")
+    try Host.copy("/bin/cat", to: folder + "/other")
     let client = try Client([folder + "/python"], in: folder)
     try client.tell("replace \(folder)/other \(folder)/python")
-    let attested = try await ProcessAttestor(reading: "/proc").attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: "/proc").attest(client.peer)
     #expect(attested.executable?.sha256 == (try sha256(Host.python)), "of what runs, not of what lies there")
     #expect(!texts(attested).contains { $0.hasPrefix("unix:path") })
   }
@@ -182,13 +185,15 @@ import WorkloadIdentity
   @Test func sizeLimitAndLongExecutable() async throws {
     let folder = try Host.folder()
     let path = folder + "/python"
-    try FileManager.default.copyItem(atPath: Host.python, toPath: path)
+    try Host.copy(Host.python, to: path)
     let size = ProcessAttestor.slowBytes + 1
     unsafe truncate(path, Int(size))
     let client = try Client([path], in: folder)
-    let attested = try await ProcessAttestor(reading: "/proc", maximumExecutableBytes: size).attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: "/proc", maximumExecutableBytes: size).attest(
+      client.peer)
     #expect(attested.executable?.sha256 == (try sha256(path)))
-    let limited = try await ProcessAttestor(reading: "/proc", maximumExecutableBytes: size - 1).attest(client.peer)
+    let limited = try await ProcessAttestor(time: Clock(), reading: "/proc", maximumExecutableBytes: size - 1).attest(
+      client.peer)
     #expect(limited.executable?.sha256 == nil && limited.absent["sha256"] == "too_long")
     #expect(!texts(limited).contains { $0.hasPrefix("unix:sha256") })
   }
@@ -196,7 +201,7 @@ import WorkloadIdentity
   @Test(.enabled(if: Host.isRoot, "\(Host.needsRoot)")) func namespacesOfItsOwn() async throws {
     let here = try Client()
     let there = try Client(["/usr/bin/unshare", "--mount", "--uts", "--ipc", "--net", Host.python])
-    let attestor = ProcessAttestor(reading: "/proc")
+    let attestor = ProcessAttestor(time: Clock(), reading: "/proc")
     let (a, b) = (try await attestor.attest(here.peer), try await attestor.attest(there.peer))
     for kind in ["mnt", "uts", "ipc", "net"] { #expect(a.namespaces[kind] != b.namespaces[kind]) }
     for kind in ["user", "pid", "cgroup"] { #expect(a.namespaces[kind] == b.namespaces[kind]) }
@@ -205,10 +210,10 @@ import WorkloadIdentity
 
   @Test(.enabled(if: Host.isRoot, "\(Host.needsRoot)")) func pathOfAnotherMountNamespace() async throws {
     let folder = try Host.folder()
-    try FileManager.default.copyItem(atPath: Host.python, toPath: folder + "/python")
+    try Host.copy(Host.python, to: folder + "/python")
     let mount = "mount --bind \(folder)/python /bin/cat && exec /bin/cat \"$@\""
     let client = try Client(["/usr/bin/unshare", "--mount", "/bin/sh", "-c", mount, "sh"], in: folder)
-    let attested = try await ProcessAttestor(reading: "/proc").attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: "/proc").attest(client.peer)
     #expect(attested.executable?.path?.hasSuffix("/bin/cat") == true)
     #expect(attested.absent["path"] == "elsewhere" && !texts(attested).contains { $0.hasPrefix("unix:path") })
     #expect(attested.executable?.sha256 == (try sha256(Host.python)))
@@ -216,7 +221,7 @@ import WorkloadIdentity
 
   @Test(.enabled(if: Host.isRoot, "\(Host.needsRoot)")) func processInItsOwnPidNamespace() async throws {
     let client = try Client(["/usr/bin/unshare", "--pid", "--fork", "--kill-child", Host.python])
-    let attested = try await ProcessAttestor(reading: "/proc").attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: "/proc").attest(client.peer)
     #expect(attested.pid > 1 && attested.executable?.path == Host.python)
   }
 
@@ -226,7 +231,7 @@ import WorkloadIdentity
       "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod\(Shape.podUnderscored).slice/crio-\(Shape.a).scope\n"
     let tree = try FakeTree(for: client.peer.pid, cgroup: text)
     defer { tree.remove() }
-    let attestor = ProcessAttestor(reading: tree.root)
+    let attestor = ProcessAttestor(time: Clock(), reading: tree.root)
     let attested = try await attestor.attest(client.peer)
     let told = texts(attested).filter { !$0.hasPrefix("unix") }
     #expect(
@@ -256,7 +261,7 @@ import WorkloadIdentity
     let client = try Client()
     let tree = try FakeTree(for: client.peer.pid)
     defer { tree.remove() }
-    let attestor = ProcessAttestor(reading: tree.root)
+    let attestor = ProcessAttestor(time: Clock(), reading: tree.root)
     let reading = try attestor.read(client.peer)
     _ = try attestor.finish(client.peer, reading)
     let stat = try String(contentsOf: URL(filePath: tree.path + "/stat"), encoding: .utf8)
@@ -274,7 +279,7 @@ import WorkloadIdentity
     let client = try Client()
     let tree = try FakeTree(for: client.peer.pid)
     defer { tree.remove() }
-    let attestor = ProcessAttestor(reading: tree.root)
+    let attestor = ProcessAttestor(time: Clock(), reading: tree.root)
     try tree.link("exe", "/nowhere/program")
     let attested = try await attestor.attest(client.peer)
     #expect(attested.executable == nil && attested.absent["executable"] == "not_found")
@@ -300,14 +305,15 @@ import WorkloadIdentity
 
   @Test func idsWithoutAPlace() async throws {
     let client = try Client()
-    let unmapped = ProcessAttestor(reading: "/proc", overflow: (client.peer.uid, 65_534))
+    let unmapped = ProcessAttestor(time: Clock(), reading: "/proc", overflow: (client.peer.uid, 65_534))
     #expect(await refusal { _ = try await unmapped.attest(client.peer) } == .unmappedUser)
     let tree = try FakeTree(for: client.peer.pid)
     defer { tree.remove() }
     let status = try String(contentsOf: URL(filePath: tree.path + "/status"), encoding: .utf8)
     let lines = status.split(separator: "\n").map { $0.hasPrefix("Groups:") ? "Groups:\t4 65534 " : $0 }
     try tree.write("status", lines.joined(separator: "\n"))
-    let attested = try await ProcessAttestor(reading: tree.root, overflow: (65_534, 65_534)).attest(client.peer)
+    let attested = try await ProcessAttestor(time: Clock(), reading: tree.root, overflow: (65_534, 65_534)).attest(
+      client.peer)
     #expect(attested.supplementaryGroups == [4] && attested.absent["supplementary_gids"] == "gid_unmapped")
   }
 
@@ -316,7 +322,7 @@ import WorkloadIdentity
     let digests = ExecutableDigests(capacity: 4)
     for name in ["cat", "ls", "cp", "mv", "rm", "ln", "chmod"] {
       let path = "/bin/" + name
-      let result = try digests.digest(of: path, identity: File.identity(of: path), of: client.peer)
+      let result = try digests.digest(of: path, identity: File.identity(of: path), of: client.peer, now: Clock().now())
       #expect(try result.get() == sha256(path))
       #expect(digests.count <= 4)
     }
