@@ -1,3 +1,4 @@
+import AgentIdentity
 public import Seal
 public import TransparencyLog
 public import Wire
@@ -184,6 +185,14 @@ public actor Gate<Store: UnitStore> {
       throw Problem(500, "internal", "The gate gave no receipt.")
     }
     return receipt
+  }
+
+  /// Whether a command was decided under this one's idempotency key: then ``submit(_:to:)`` gives what came of it, or
+  /// refuses the key.
+  public func hasDecided(_ signed: SignedCommand) async throws -> Bool {
+    let idempotency = IdempotencyScope.digest(
+      tenant: signed.principal.tenant, principal: signed.principal.id, key: signed.idempotencyKey)
+    return try await store.read { unit in try unit.command(idempotency: idempotency) != nil }
   }
 
   /// Records an event in the transaction that makes its change; returns when both are durable, before they are sealed.

@@ -135,8 +135,13 @@ public final class Daemon: Sendable {
     gate = Gate(
       store: store, signer: signer, modules: modules, time: time, random: random,
       configuration: gateConfiguration)
-    let server = try await Self.serverCertificate(
-      state, custodian, signer, store, try TrustDomain(genesis.trustDomain), time: time, random: random)
+    let certificate = try ServerCertificate(
+      state, custodian, try TrustDomain(genesis.trustDomain), time: time, random: random)
+    if let head = try await store.read({ unit in try unit.head() }), await !signer.check(head).isReadOnly {
+      try await certificate.follow(store) { [store] event in
+        try await store.append(event, at: time.now(), random: random)
+      }
+    }
     try await gate.recover(genesis: genesis)
 
     keys = try KeyService(
@@ -170,7 +175,7 @@ public final class Daemon: Sendable {
         federation: { await federation.status() }, tokens: { [custodian] in custodian.health() },
         hsm: "developmentHSM",
         time: time, random: random))
-    let tls = try Self.tls(state, custodian, server)
+    let tls = try certificate.tls()
     let ready = try Self.ready(state, hsm, genesis, publicURL)
     let application = Application(
       responder: APIResponder(api.table, random: random, logger: logger),
@@ -198,7 +203,9 @@ public final class Daemon: Sendable {
       Sweeper(gate: gate, store: store, ledger: ledger, payments: payments, time: time, logger: logger),
       KeyKeeper(keys: keys, custodian: custodian, logger: logger),
       StartProbe(hsm: hsm, state: state, logger: logger),
-      WorkloadKeeper(workloads: workloads, federation: federation, time: time, logger: logger),
+      WorkloadKeeper(workloads: workloads, federation: federation, time: time, logger: logger) { [gate, store] in
+        try await certificate.follow(store) { event in try await gate.record { _, _ in event } }
+      },
       workloadAPI,
       application,
     ]
@@ -318,49 +325,6 @@ public final class Daemon: Sendable {
     let port = try FreePort.find()
     try state.write("\(port)\n", to: state.port)
     return port
-  }
-
-  /// The server's certificate, issued anew in its last month; the issuance is on the record before it is used.
-  private static func serverCertificate(
-    _ state: StateDirectory, _ custodian: PKCS11Custodian, _ signer: CheckpointSigner, _ store: SQLiteStore,
-    _ domain: TrustDomain, time: any TimeSource, random: any RandomSource
-  ) async throws -> Certificate {
-    let present = try Certificate(pemEncoded: try state.text(state.serverCertificate))
-    let renewal = Date(timeIntervalSince1970: TimeInterval(time.now().adding(seconds: 30 * 86_400).seconds))
-    let (head, active) = try await store.read { unit in
-      (try unit.head(), try unit.authorities(.x509).last { $0.state == .active })
-    }
-    // Clients trust the deployment's own root; under somebody else's the certificate stays as it is.
-    let root = try PEMDocument(pemString: try state.text(state.rootCertificate)).derBytes
-    guard let active, active.root == root, let chain = active.chain.first, let head,
-      await !signer.check(head).isReadOnly
-    else { return present }
-    let issuing = try Certificate(derEncoded: chain)
-    // Another authority may have taken over since.
-    let isIssuer = try Certificate(pemEncoded: try state.text(state.issuingCertificate)) == issuing
-    guard present.notValidAfter < renewal || !isIssuer else { return present }
-    let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
-      .server(
-        issuing: issuing, key: active.slot.key(of: .x509), id: try DevelopmentDeployment.endpoint(domain))
-    try await store.append(
-      EventRecord(
-        kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try server.fingerprint))]),
-      at: time.now(), random: random)
-    try state.write(try issuing.pem, to: state.issuingCertificate)
-    try state.write(try server.pem, to: state.serverCertificate)
-    return server
-  }
-
-  private static func tls(
-    _ state: StateDirectory, _ custodian: PKCS11Custodian, _ server: Certificate
-  ) throws -> TLSConfiguration {
-    let issuing = try Certificate(pemEncoded: try state.text(state.issuingCertificate))
-    let chain = try [server, issuing].map { try NIOSSLCertificate(bytes: Array(try $0.pem.utf8), format: .pem) }
-    var tls = TLSConfiguration.makeServerConfiguration(
-      certificateChain: chain.map { .certificate($0) },
-      privateKey: .privateKey(NIOSSLPrivateKey(customPrivateKey: HSMTLSKey(.apiTLSA, custodian))))
-    tls.minimumTLSVersion = .tlsv13
-    return tls
   }
 
   private static func ready(

@@ -60,8 +60,7 @@ struct DevelopmentDeployment {
     let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
       .server(issuing: issuing, key: .x509IssuingA, id: try Self.endpoint(domain))
     try state.write(try root.pem, to: state.rootCertificate)
-    try state.write(try issuing.pem, to: state.issuingCertificate)
-    try state.write(try server.pem, to: state.serverCertificate)
+    try ServerCertificate.write([server, issuing], state)
 
     let tenant = "ten_" + Base64.URL.encode(random.bytes(16))
     let officer = try person(.officer, tenant: tenant, file: state.officer)

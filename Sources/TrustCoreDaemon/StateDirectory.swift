@@ -23,7 +23,6 @@ struct StateDirectory: Sendable {
   /// In production the private half is shared by quorum and never here.
   var developmentRecovery: String { path + "/development-recovery.key" }
   var rootCertificate: String { path + "/root-ca.pem" }
-  var issuingCertificate: String { path + "/issuing-ca.pem" }
   var serverCertificate: String { path + "/api.pem" }
   /// Anyone may enter it: a stranger is to be told by the Workload API that it has no identity.
   var run: String { path + "/run" }

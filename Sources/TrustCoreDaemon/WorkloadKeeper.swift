@@ -5,25 +5,31 @@ import TrustCoreAPI
 import Wire
 import WorkloadService
 
-/// Does for workload identity what time brings, every second: follows entries, renews certificates and authorities, and
-/// fetches the bundles of federated trust domains.
+/// Does for workload identity what time brings, every second: follows entries, renews certificates and authorities, the
+/// API server's own too, and fetches the bundles of federated trust domains.
 struct WorkloadKeeper: Service {
   let workloads: WorkloadService<GateWorkloadRecorder<SQLiteStore>>
   let federation: FederationRefresher
   let time: any TimeSource
   let logger: Logger
+  /// Has the API server's certificate follow the authorities.
+  let followAuthorities: @Sendable () async throws -> Void
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      var last = ""
+      var told: [String: String] = [:]
       while !Task.isCancelled {
-        var now = ""
-        do { try await workloads.tend() } catch { now = "\(error)" }
-        // Said once for each reason, not every second.
-        if now != last, !now.isEmpty {
-          logger.warning("workload identities cannot be tended", metadata: ["error": "\(now)"])
+        let work: [(what: String, tend: @Sendable () async throws -> Void)] = [
+          ("workload identities cannot be tended", { try await workloads.tend() }),
+          ("the API server's certificate cannot be renewed", followAuthorities),
+        ]
+        for (what, tend) in work {
+          var reason: String?
+          do { try await tend() } catch { reason = "\(error)" }
+          // Said once for each reason, not every second.
+          if let reason, reason != told[what] { logger.warning("\(what)", metadata: ["error": "\(reason)"]) }
+          told[what] = reason
         }
-        last = now
         await federation.tick(time.now())
         try? await Task.sleep(for: .seconds(1))
       }

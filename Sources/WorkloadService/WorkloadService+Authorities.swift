@@ -232,7 +232,7 @@ extension WorkloadService {
       } catch let error as CustodyError where error.code == .keyReplaced && row.state != .active {
         // Its slot has another key; what it signed ends soon.
       } catch {
-        obstacle = obstacle ?? error
+        obstacle = obstacle ?? Problem(503, "crl_failed", "The revocation list of '\(row.id)' cannot be made: \(error)")
       }
     }
     // Those under somebody else's root are for that root to revoke.
@@ -246,7 +246,9 @@ extension WorkloadService {
           revoked.compactMap { row in row.chain.first.map { ($0, now) } }, number: UInt64(now.milliseconds), now: now)
         try await record(.listed(issuer: "root", list: list, nextUpdate: now.adding(seconds: Self.listLifetime)))
         listed["root"] = change
-      } catch { obstacle = obstacle ?? error }
+      } catch {
+        obstacle = obstacle ?? Problem(503, "crl_failed", "The root's revocation list cannot be made: \(error)")
+      }
     }
     if let obstacle { throw obstacle }
   }

@@ -36,7 +36,7 @@ extension WorkloadService {
     guard !registrations.isEmpty else {
       served[group.id]?.issued = [:]
       served[group.id]?.last = nil
-      return group.channel.end(Self.noIdentity)
+      return group.channel.end(Self.noIdentity(group))
     }
     do {
       let (issued, shed) = try await current(registrations, for: group, waiting: waiting)
@@ -213,7 +213,7 @@ extension WorkloadService {
     -> [Registration]
   {
     let all = try await registrations(of: group)
-    guard !all.isEmpty else { throw Self.noIdentity }
+    guard !all.isEmpty else { throw Self.noIdentity(group) }
     let named = all.filter { id == nil || $0.entry.spiffeID == id }
     guard !named.isEmpty else {
       throw WorkloadRefusal(
@@ -345,7 +345,7 @@ extension WorkloadService {
     _ group: WorkloadGroup, token: String, audience: String
   ) async throws -> (id: SPIFFEID, claims: JSONObject) {
     let registrations = try await registrations(of: group)
-    guard !registrations.isEmpty else { throw Self.noIdentity }
+    guard !registrations.isEmpty else { throw Self.noIdentity(group) }
     var bundles = federatedBundles.filter { domain, _ in
       registrations.contains { $0.entry.federatesWith.contains(domain) }
     }

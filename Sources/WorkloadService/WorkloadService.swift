@@ -213,9 +213,17 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
     WorkloadRefusal(.unavailable, "stopping", "The daemon is stopping; connect again shortly.", retryAfter: 1000)
   }
 
-  static var noIdentity: WorkloadRefusal {
-    WorkloadRefusal(
-      .permissionDenied, "no_identity", "No registration entry matches this process; register it, or ask who does.")
+  /// Says to a process what it might be registered by: nothing but what it is itself.
+  static func noIdentity(_ group: WorkloadGroup) -> WorkloadRefusal {
+    var (selectors, room) = ("", 1000)
+    for selector in group.attested.selectors.map(\.description) {
+      room -= selector.utf8.count + 2
+      guard room >= 0 else { continue }
+      selectors += (selectors.isEmpty ? "" : ", ") + selector
+    }
+    return WorkloadRefusal(
+      .permissionDenied, "no_identity",
+      "No registration entry matches this process; register it, or ask who does. Its selectors: \(selectors)")
   }
 
   /// Forgets groups that nobody has held for a while.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 /// What the build has put beside the test bundle, and what a test process leaves behind.
@@ -18,7 +19,7 @@ enum Built {
   static let folder: URL = {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("trustcore-e2e-\(getpid())")
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    atexit {
+    ProcessEnd.add {
       for pid in Built.daemons.withLock({ $0 }) { kill(pid, SIGKILL) }
       try? FileManager.default.removeItem(at: Built.folder)
     }

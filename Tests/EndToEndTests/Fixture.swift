@@ -102,7 +102,7 @@ struct Fixture: Sendable {
     let size = try #require(status["log_size"]?.integer)
     return Standing(
       accounts: [accounts, bank, settlement, consents, waiting, keys].map(\.text),
-      size: size - (try await journalLeaves(size)))
+      size: size - (try await leavesByTheClock(size)))
   }
 
   /// Accounts, consents, payments that wait and keys, and the log without what comes by the clock.

@@ -87,8 +87,16 @@ extension EndToEndTests.Description {
     )
     #expect(
       try await order("\(requested)/certificate", ["chain": .string(alone)]).summary == "422 authority_invalid")
-    #expect(try await order("\(requested)/certificate", ["chain": .string(chain)]).status == 200)
+    // A repeat gets the same answer, though the authority waits for no certificate any more.
+    let path = "/v1/authorities/\(requested)/certificate"
+    let certified = try await fixture.submit(
+      path, ["chain": .string(chain)], as: officer, .init(idempotencyKey: "walk-certificate"))
+    #expect(certified.status == 200)
     try await Built.eventually("a certified authority") { try await named("prepared") == requested }
+    let repeated = try await fixture.submit(
+      path, ["chain": .string(chain)], as: officer, .init(idempotencyKey: "walk-certificate"))
+    #expect(repeated.status == 200 && repeated["command_id"] == certified["command_id"], "\(repeated.summary)")
+    #expect(try await order("\(requested)/certificate", ["chain": .string(chain)]).status == 409)
     #expect(try await order("\(requested)/revoke", ["confirm": .string(requested)]).status == 200)
     #expect(try await order("jwt/rotate").status == 200)
 

@@ -41,6 +41,7 @@ extension EndToEndTests {
           "/usr/bin/setpriv",
           ["--reuid", "12345", "--clear-groups", python, Self.root + "/workload_client.py", socket, "x"])
         #expect(stranger.status != 0 && stranger.complaint.contains("no_identity"), "\(stranger.complaint.suffix(500))")
+        #expect(stranger.complaint.contains("unix:uid:12345"), "it is told what it might be registered by")
       }
       try await office.stop(running)
       #expect(try await office.isSound())
@@ -132,6 +133,38 @@ extension EndToEndTests {
         "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", rootFile, "-untrusted", folder + "/svid.pem",
         folder + "/svid.pem",
       ])
+      try await office.stop(running)
+      #expect(try await office.isSound())
+    }
+
+    /// The API's own certificate comes from whichever authority is active, without a restart and with a leaf each.
+    @Test func theServersCertificateFollowsTheAuthority() async throws {
+      let office = try KeyOffice("server")
+      var running = try await office.start()
+      let (api, root) = (try #require(running.ready["api"]), try #require(running.ready["ca"]))
+      func presented() async throws -> String {
+        let outcome = try await Built.pipe(
+          "/usr/bin/openssl",
+          ["s_client", "-connect", String(api.dropFirst(8)), "-CAfile", root, "-verify_return_error", "-showcerts"])
+        #expect(outcome.status == 0, "\(outcome.complaint)")
+        let certificates = outcome.text.matches(of: /-----BEGIN CERTIFICATE-----[^-]+/).map { String($0.0) }
+        // Its own and its issuer's.
+        #expect(certificates.count == 2)
+        return try #require(certificates.first)
+      }
+      let first = try await presented()
+      let old = try await office.json(["ca", "list"])["authorities"]?.array?.compactMap(\.object)
+        .first { $0["kind"] == "x509" }?["id"]?.string
+      _ = try await office.json(["ca", "rotate", "x509"])
+      try await Built.eventually("another certificate") { try await presented() != first }
+      let second = try await presented()
+      // Nobody needs what a revoked authority signed.
+      let id = try #require(old)
+      #expect(try await office.tool(["ca", "revoke", id, "--yes"]).status == 0)
+      #expect(try await presented() == second)
+      try await office.stop(running)
+      running = try await office.start()
+      #expect(try await presented() == second)
       try await office.stop(running)
       #expect(try await office.isSound())
     }

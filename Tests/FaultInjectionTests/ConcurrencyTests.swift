@@ -63,6 +63,7 @@ struct ConcurrencyTests {
         [library = library as String, environment = environment as [String: String]] in
         for (name, value) in environment { unsafe setenv(name, value, 1) }
         _ = try DevelopmentHSM.openOrCreate(directory: try TemporaryFolder.make(), provider: library)
+        ProcessEnd.skipDestructors()
         let module = try Module.load(library)
         let session = try Session(module, slot: try module.token(labelled: "identity").slot)
         #expect(code { () throws(PKCS11Error) in _ = try session.findObjects([]) } == .deviceRemoved)

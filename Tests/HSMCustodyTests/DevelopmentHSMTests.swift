@@ -96,6 +96,7 @@ struct DevelopmentHSMTests {
     await #expect(processExitsWith: .success) {
       let directory = try TemporaryFolder.make()
       let first = try DevelopmentHSM.openOrCreate(directory: directory)
+      ProcessEnd.skipDestructors()
       let custodian = try first.openCustodian(roles: [.identity, .log])
       let keys = try [KeyName.oauthA, .logA].map { try custodian.publicKey($0) }
       custodian.close()
@@ -116,6 +117,7 @@ struct DevelopmentHSMTests {
       try Data([1]).write(to: URL(fileURLWithPath: directory + "/tokens/1/2/token.object"))
       try Data([1]).write(to: URL(fileURLWithPath: directory + "/softhsm2.conf"))
       let hsm = try DevelopmentHSM.openOrCreate(directory: directory)
+      ProcessEnd.skipDestructors()
       #expect(!files.fileExists(atPath: directory + "/unfinished"))
       #expect(!files.fileExists(atPath: directory + "/tokens/1"))
       let custodian = try hsm.openCustodian(roles: [.log])

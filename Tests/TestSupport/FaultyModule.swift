@@ -284,6 +284,7 @@ public struct FaultyHSM: Sendable {
     faults.activate()
     hsm = try DevelopmentHSM.openOrCreate(directory: try TemporaryFolder.make(), provider: faults.library)
     module = try Module.load(faults.library)
+    ProcessEnd.skipDestructors()
     try settleSlots()
   }
 

@@ -28,6 +28,7 @@ public final class SoftHSMFixture: Sendable {
     hsm = try DevelopmentHSM.openOrCreate(directory: directory)
     module = try Module.load(hsm.provider)
     custodian = try hsm.openCustodian(roles: Set(TokenRole.allCases))
+    ProcessEnd.skipDestructors()
   }
 
   /// A custodian with tokens and keys of its own; the caller closes it.
@@ -40,11 +41,19 @@ public final class SoftHSMFixture: Sendable {
   /// Further tokens for these roles, with the roles' keys, for the caller alone.
   public func makeTokens(_ roles: TokenRole...) throws -> [TokenRole: PKCS11Custodian.TokenLocation] {
     var locations: [TokenRole: PKCS11Custodian.TokenLocation] = [:]
-    for role in roles {
-      let number = further.wrappingAdd(1, ordering: .relaxed).newValue
-      locations[role] = try hsm.makeToken(for: role, label: "\(role.rawValue)-\(number)")
-    }
+    for role in roles { locations[role] = try makeToken(role) }
     return locations
+  }
+
+  private func makeToken(_ role: TokenRole) throws -> PKCS11Custodian.TokenLocation {
+    for _ in 0..<20 {
+      let number = further.wrappingAdd(1, ordering: .relaxed).newValue
+      do { return try hsm.makeToken(for: role, label: "\(role.rawValue)-\(number)") } catch {
+        // It waits some seconds for all others to be out of the module; where the machine is slow they stay longer.
+        guard error.message.contains("still inside the module") else { throw error }
+      }
+    }
+    return try hsm.makeToken(for: role, label: "\(role.rawValue)-last")
   }
 }
 
@@ -52,7 +61,7 @@ public final class SoftHSMFixture: Sendable {
 public enum TemporaryFolder {
   private static let folders = Mutex<[String]>([])
   private static let registered: Void = {
-    atexit {
+    ProcessEnd.add {
       for folder in TemporaryFolder.folders.withLock({ $0 }) { TemporaryFolder.remove(folder) }
     }
   }()

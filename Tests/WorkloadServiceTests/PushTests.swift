@@ -12,7 +12,15 @@ import WorkloadIdentity
   @Test func changesReachOpenStreams() async throws {
     let d = try await D.found()
     let connection = d.connect(uid: 1, unit: "web.service")
-    #expect(await code { _ = try await connection.updates() } == "no_identity")
+    do {
+      _ = try await connection.updates()
+      Issue.record("updates for nobody")
+    } catch let refusal as WorkloadRefusal {
+      #expect(refusal.code == "no_identity")
+      #expect(
+        refusal.message.hasSuffix("Its selectors: systemd:id:web.service, unix:gid:1, unix:uid:1"), "\(refusal.message)"
+      )
+    }
     let a = try await d.change(create: [D.entry("/a", "unix:uid:1")])[0]
     let updates = try await connection.updates()
     #expect(try await d.paths(updates.next()) == ["/a"])
