@@ -87,6 +87,8 @@ public protocol PrincipalStore {
   mutating func principal(id: String) throws -> Principal?
   /// The principal whose key has a thumbprint.
   mutating func principal(thumbprint: String) throws -> Principal?
+  /// The principals of a kind, by identifier.
+  mutating func principals(_ kind: Principal.Kind) throws -> [Principal]
   /// Adds a principal; an id or a thumbprint that is taken is an error of the store.
   mutating func insert(_ principal: Principal) throws
   /// Writes `status`, `enrolmentIndex` and `since` of a principal that exists.

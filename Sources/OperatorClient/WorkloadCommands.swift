@@ -65,6 +65,9 @@ extension OperatorClient {
 
   // MARK: - Registrars
 
+  /// Whose keys may change registration entries beside officers'.
+  public func registrars() async throws(OperatorError) -> JSONObject { try await read("/v1/registrars") }
+
   /// Lets a key change registration entries.
   /// - Parameter key: a public JWK.
   public func enrolRegistrar(

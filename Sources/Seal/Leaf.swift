@@ -12,7 +12,7 @@ public struct CommandID: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Draws a new identifier.
-  public init(from random: some RandomSource) { bytes = random.bytes(16) }
+  public init(from random: some RandomSource) { bytes = random.identifier() }
 
   /// Reads the text form: 22 characters of base64url.
   public init?(text: some StringProtocol) {

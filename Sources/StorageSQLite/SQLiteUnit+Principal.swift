@@ -10,6 +10,10 @@ extension SQLiteUnit: PrincipalStore {
     try first("SELECT * FROM principal WHERE thumbprint = ?", [thumbprint], Self.principal)
   }
 
+  package mutating func principals(_ kind: Principal.Kind) throws -> [Principal] {
+    try all("SELECT * FROM principal WHERE kind = ? ORDER BY id", [kind.rawValue], Self.principal)
+  }
+
   /// Every principal, by identifier.
   package func principals() throws -> [Principal] {
     try all("SELECT * FROM principal ORDER BY id", [], Self.principal)

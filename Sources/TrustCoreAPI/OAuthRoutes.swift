@@ -159,7 +159,7 @@ struct OAuthRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore {
     guard proof.thumbprint == principal.thumbprint else {
       throw Authenticator<Store>.invalidProof("it must be made with the enrolled key", status: 400)
     }
-    let id = Base64.URL.encode(random.bytes(16))
+    let id = Base64.URL.encode(random.identifier())
     let issued = try await issuer.issue(to: principal, id: id, at: now)
     // The token leaves only once its leaf is durable.
     try await gate.record { unit, _ in

@@ -67,6 +67,15 @@ extension Schemas {
     ),
     ("Registrar", object(["name": text(140), "key": ["type": "object"]], closed: true)),
     (
+      "Registrars",
+      object([
+        "registrars": array(
+          of: object([
+            "id": text, "tenant": text, "thumbprint": text, "state": choice("active", "revoked"), "leaf_index": integer,
+          ]))
+      ])
+    ),
+    (
       "WorkloadStatus",
       object(
         [

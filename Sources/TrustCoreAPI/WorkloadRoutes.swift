@@ -1,3 +1,4 @@
+import AgentIdentity
 import CommandGate
 import JOSE
 import Payments
@@ -145,6 +146,23 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
             return .object(row)
           })
         return APIResponse(status)
+      },
+      Route(
+        "GET", "/v1/registrars", "listRegistrars", "The keys that may change registration entries beside officers'.",
+        access: .auditor, content: .json("Registrars")
+      ) { request in
+        try authenticator.auditor(request)
+        let registrars = try await store.read { unit in try unit.principals(.registrar) }
+        return APIResponse([
+          "registrars": .array(
+            registrars.map { registrar in
+              [
+                "id": .string(registrar.id), "tenant": .string(registrar.tenant),
+                "thumbprint": .string(registrar.thumbprint), "state": .string(registrar.status.rawValue),
+                "leaf_index": .integer(Int64(registrar.enrolmentIndex)),
+              ]
+            })
+        ])
       },
       Route(
         "GET", "/v1/svids/{kind}/{id}", "readIssuance",

@@ -21,6 +21,8 @@ final class ServerCertificate: Sendable {
   private let random: any RandomSource
   private let root: [UInt8]
   private let present: Mutex<Chain>
+  /// Before this moment nothing is tried again.
+  private let pause = Mutex(Timestamp(milliseconds: .min))
 
   /// The server's own certificate and its issuer's, also as TLS wants them.
   private struct Chain {
@@ -37,6 +39,8 @@ final class ServerCertificate: Sendable {
 
   /// How long before its end it is replaced, in seconds.
   private static let renewal: Int64 = 30 * 86_400
+  /// How long it waits after an attempt that failed, in seconds: each may leave a leaf.
+  private static let patience: Int64 = 60
 
   /// Reads the present one.
   init(
@@ -57,17 +61,25 @@ final class ServerCertificate: Sendable {
     // Clients trust the deployment's own root; under somebody else's the certificate stays as it is.
     guard let active, active.root == root, let der = active.chain.first else { return }
     let (issuing, chain) = (try Certificate(derEncoded: der), present.withLock { $0.certificates })
-    let soon = Date(timeIntervalSince1970: TimeInterval(time.now().adding(seconds: Self.renewal).seconds))
-    guard chain.count < 2 || chain[1] != issuing || chain[0].notValidAfter < soon else { return }
+    let now = time.now()
+    let soon = Date(timeIntervalSince1970: TimeInterval(now.adding(seconds: Self.renewal).seconds))
+    guard now >= pause.withLock({ $0 }), chain.count < 2 || chain[1] != issuing || chain[0].notValidAfter < soon else {
+      return
+    }
+    pause.withLock { $0 = now.adding(seconds: Self.patience) }
     let server = try CertificateAuthority(custodian: custodian, time: time, random: random)
       .server(
         issuing: issuing, key: active.slot.key(of: .x509), id: try DevelopmentDeployment.endpoint(trustDomain))
+    guard issuing.publicKey.isValidSignature(server.signature, for: server) else {
+      throw StartError("the authority's key has been replaced meanwhile")
+    }
     try await record(
       EventRecord(
         kind: "certificate.issued", content: ["certificate_sha256": .string(Hex.encode(try server.fingerprint))]))
     let next = try Chain([server, issuing])
     try Self.write(next.certificates, state)
     present.withLock { $0 = next }
+    pause.withLock { $0 = now }
   }
 
   /// Writes a chain, the server's own certificate first.

@@ -59,3 +59,12 @@ public protocol RandomSource: Sendable {
   /// Cryptographically strong bytes.
   func bytes(_ count: Int) -> [UInt8]
 }
+
+extension RandomSource {
+  /// 16 bytes to name something by. In base64url they do not begin with `-`, which command lines take for an option.
+  public func identifier() -> [UInt8] {
+    var bytes = bytes(16)
+    if bytes[0] >> 2 == 62 { bytes[0] &= 0x7F }
+    return bytes
+  }
+}

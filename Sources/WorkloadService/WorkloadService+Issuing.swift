@@ -296,7 +296,7 @@ extension WorkloadService {
     try await log.demandSealing()
     let end = min(now.adding(seconds: entry.jwtLifetime), authority.notAfter)
     guard now.seconds < end.seconds else { throw Self.noAuthority }
-    let id = Base64.URL.encode(parts.random.bytes(16))
+    let id = Base64.URL.encode(parts.random.identifier())
     let claims = JWTSVID.claims(
       id: entry.spiffeID, audience: audiences, issued: now, expires: end, issuer: parts.issuer, jti: id)
     let token: String

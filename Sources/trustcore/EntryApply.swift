@@ -71,7 +71,7 @@ extension EntryCommands {
         answer["delete"] = .array(plan.deletions.map(JSONValue.string))
       }
       tell(answer) { EntryReport.applied($0, plan, isDryRun: dryRun) }
-      EntryReport.warn(plan.creations + plan.updates.map(\.entry), json: json)
+      await EntryReport.warn(plan.creations + plan.updates.map(\.entry), client, json: json)
     }
   }
 }

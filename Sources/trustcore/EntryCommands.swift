@@ -36,7 +36,7 @@ struct EntryCommands: ParsableCommand {
       let answer = try await client.changeEntries(
         ["create": [.object(entry)]], as: signer.who(unsaid: .officer))
       tell(answer) { EntryReport.done($0["created"]?.array?.first?.string ?? "-", "is made", $0) }
-      EntryReport.warn([entry], json: json)
+      await EntryReport.warn([entry], client, json: json)
     }
   }
 
@@ -126,7 +126,7 @@ struct EntryCommands: ParsableCommand {
       let update: JSONValue = ["id": .string(entry), "entry": .object(members.changing(present))]
       let answer = try await client.changeEntries(["update": [update]], as: signer.who(unsaid: .officer))
       tell(answer) { EntryReport.done(entry, "is changed", $0) }
-      EntryReport.warn([members.changing([:])], json: json)
+      await EntryReport.warn([members.changing([:])], client, json: json)
     }
   }
 

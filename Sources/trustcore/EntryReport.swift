@@ -18,10 +18,19 @@ enum EntryReport {
   }
 
   /// Tells whoever asked for more than there is.
-  static func warn(_ entries: [JSONObject], json: Bool) {
-    guard entries.contains(where: { $0["admin"] == true || $0["downstream"] == true }) else { return }
-    let note = "'admin' and 'downstream' grant nothing yet: only officers may change such an entry."
-    if json { complainJSON(["note": .string(note)]) } else { complain(note) }
+  static func warn(_ entries: [JSONObject], _ client: OperatorClient, json: Bool) async {
+    var notes: [String] = []
+    if entries.contains(where: { $0["admin"] == true || $0["downstream"] == true }) {
+      notes.append("'admin' and 'downstream' grant nothing yet: only officers may change such an entry.")
+    }
+    let wanted = Set(entries.flatMap { $0["federates_with"]?.array ?? [] }.compactMap(\.string))
+    if !wanted.isEmpty, let federations = try? await client.workloads()["federations"]?.array {
+      let known = federations.compactMap(\.object).filter { $0["has_bundle"] == true }
+      notes += wanted.subtracting(known.map { text($0["trust_domain"]) }).sorted().map {
+        Wording.visible("No bundle of '\($0)' is here yet, so no workload gets one: see 'trustcore federation set'.")
+      }
+    }
+    for note in notes { if json { complainJSON(["note": .string(note)]) } else { complain(note) } }
   }
 
   static func show(_ entry: JSONObject) -> String {

@@ -6,7 +6,28 @@ struct RegistrarCommands: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "registrar", abstract: "Says whose keys may change registration entries.",
     discussion: "Example: trustcore registrar enrol --name deploy --key deploy.jwk --state .trustcore",
-    subcommands: [Enrol.self, Revoke.self])
+    subcommands: [List.self, Enrol.self, Revoke.self])
+
+  struct List: OperatorCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Lists the registrars, also those that were revoked.",
+      discussion: "Example: trustcore registrar list --state .trustcore")
+
+    @OptionGroup var deployment: DeploymentOptions
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func perform() async throws(OperatorError) {
+      tell(try await deployment.client().registrars()) { answer in
+        let rows = (answer["registrars"]?.array ?? []).compactMap(\.object)
+        if rows.isEmpty { return "No registrars: officers alone change entries." }
+        return Wording.table(
+          ["Registrar", "State", "Leaf", "Key (thumbprint)"],
+          rows.map { row in ["id", "state", "leaf_index", "thumbprint"].map { EntryReport.text(row[$0]) } })
+      }
+    }
+  }
 
   struct Enrol: OperatorCommand {
     static let configuration = CommandConfiguration(

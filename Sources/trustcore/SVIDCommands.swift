@@ -114,7 +114,7 @@ struct SVIDCommands: ParsableCommand {
     @Option(help: "A certificate's serial number in hexadecimal, as openssl prints it.")
     var serial: String?
 
-    @Option(help: "A token's 'jti'.")
+    @Option(parsing: .unconditional, help: "A token's 'jti'.")
     var jti: String?
 
     @Option(name: .customLong("expires-in"), help: "How long it would have lived at most, as in 1h.")

@@ -20,7 +20,7 @@ struct SVIDShow: OperatorCommand {
   @Option(help: "The certificate's serial number in hexadecimal, as openssl prints it.")
   var serial: String?
 
-  @Option(help: "A token's 'jti'.")
+  @Option(parsing: .unconditional, help: "A token's 'jti'.")
   var jti: String?
 
   @Option(help: "A file that --json has printed; nobody is asked then.")

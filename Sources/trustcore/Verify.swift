@@ -10,7 +10,7 @@ struct Verify: ParsableCommand {
       Example: trustcore log verify --database copy.sqlite --genesis genesis.json
       """)
 
-  @Option(help: "A command or payment whose receipt to follow, link by link.")
+  @Option(parsing: .unconditional, help: "A command or payment whose receipt to follow, link by link.")
   var receipt: String?
 
   @OptionGroup var input: LogInput

@@ -47,6 +47,8 @@ extension EndToEndTests.Description {
     #expect(try await fixture.get("/v1/entries/nobody", bearer: auditor).summary == "404 entry_not_found")
     #expect(try await change(["delete": [.string(id)]], as: registrar).status == 200)
     #expect(try await change(["delete": [.string(id)]], as: registrar).summary == "404 entry_not_found")
+    let listed = try await fixture.get("/v1/registrars", bearer: auditor)["registrars"]?.array?.compactMap(\.object)
+    #expect(listed?.last { $0["id"] == .string(registrar.id) }?["state"] == "active")
 
     // Authorities.
     func order(_ path: String, _ body: JSONValue = [:], as party: Party? = nil) async throws -> Answer {

@@ -24,10 +24,13 @@ struct ParsingTests {
       "entry delete E F", "entry apply -f FILE --prune --dry-run", "ca list", "ca prepare x509 --json", "ca rotate jwt",
       "ca activate jwt-rs256", "ca request x509 --out F", "ca import A --chain F", "ca taint A", "ca revoke A --yes",
       "federation list", "federation set --trust-domain a.org --bundle F", "federation delete a.org",
-      "registrar enrol --name N --key F", "registrar revoke R", "svid fetch --socket S --out D",
+      "registrar list --json", "registrar enrol --name N --key F", "registrar revoke R",
+      "svid fetch --socket S --out D",
       "svid watch --out D --pid-file F --signal HUP", "svid watch --out D --exec nginx -s reload",
       "svid jwt --audience A --audience B", "svid verify F --bundle B --trust-domain a.org",
-      "svid verify --jwt T --audience A", "svid revoke --serial 0A", "svid revoke --jti J --expires-in 5m",
+      "svid verify --jwt T --audience A", "svid show --jti -q2-7wAAAAAAAAAAAAAAAA",
+      "log verify --state D --receipt -q2-7wAAAAAAAAAAAAAAAA", "svid revoke --serial 0A",
+      "svid revoke --jti J --expires-in 5m",
     ])
   func understood(line: String) throws {
     _ = try Trustcore.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -65,7 +68,7 @@ struct ParsingTests {
   @Test("every command shows one example, and every one that does something speaks JSON")
   func help() {
     let commands = Self.commands()
-    #expect(commands.count == 53)
+    #expect(commands.count == 54)
     for command in commands {
       let text = command.configuration.discussion
       #expect(text.components(separatedBy: "Example: trustcore ").count == 2, "\(command)")

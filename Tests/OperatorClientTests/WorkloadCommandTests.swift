@@ -13,6 +13,7 @@ final class FakeWorkloads: Sendable {
     var entries: [String: JSONObject] = [:]
     var authorities: [JSONObject] = []
     var federations: [JSONObject] = []
+    var registrars: [JSONObject] = []
     var obstacle: String?
     /// How many looks pass before an order shows.
     var delay = 0
@@ -44,7 +45,11 @@ final class FakeWorkloads: Sendable {
         state.federations.append(seen.json)
         return (200, seen.json)
       case ("POST", "federations", 4): return (200, ["trust_domain": .string(parts[2])])
+      case ("GET", "registrars", _): return (200, ["registrars": .array(state.registrars.map { .object($0) })])
       case ("POST", "registrars", _):
+        state.registrars = [
+          ["id": "reg_1", "tenant": "ten_1", "thumbprint": "abc", "state": "active", "leaf_index": 9]
+        ]
         return (201, ["result": ["registrar": "reg_1", "name": seen.json["name"] ?? .null], "leaf_index": 9])
       case ("POST", "people", _): return (200, ["result": ["person": .string(parts[2])], "leaf_index": 10])
       case ("GET", "svids", _): throw Problem(404, "svid_not_found", "No such SVID was issued here.")
@@ -167,6 +172,19 @@ struct WorkloadCommandTests {
       #expect(try await run(["entry", "show", "../x"]).status == 64)
       #expect(try await run(["entry", "create", "--selector", "unix:uid:1"]).status == 64)
       #expect(try await ProgramTests.run(["entry", "list", "--state", "/nowhere"]).status == 66)
+    }
+  }
+
+  @Test("a trust domain of which there is no bundle is named")
+  func noBundle() async throws {
+    let fake = FakeWorkloads()
+    try await Self.run(fake) { _, run in
+      let create = ["entry", "create", "--selector", "unix:uid:1", "--federates-with", "far.org", "--spiffe-id"]
+      let made = try await run(create + ["spiffe://example.org/a"])
+      #expect(
+        made.status == 0 && made.complaint.hasPrefix("trustcore: No bundle of 'far.org' is here"), "\(made.complaint)")
+      fake.state.withLock { $0.federations = [["trust_domain": "far.org", "has_bundle": true]] }
+      #expect(try await run(create + ["spiffe://example.org/b"]).complaint.isEmpty)
     }
   }
 
@@ -313,6 +331,7 @@ struct WorkloadCommandTests {
       #expect(try await run(["federation", "delete", "a/b"]).status == 64)
 
       let key = try SigningKey(.p256, secret: [UInt8](repeating: 5, count: 32))
+      #expect(try await run(["registrar", "list"]).text.hasPrefix("No registrars"))
       let enrol = ["registrar", "enrol", "--name", "deploy", "--key", stub.folder + "/r.jwk"]
       for (jwk, mode) in [(key.privateJWK, 0o600), (key.publicJWK.bareJSON, 0o644), (key.publicJWK.bareJSON, 0o600)] {
         try stub.write("r.jwk", Array(StubDaemon.text(jwk).utf8), mode: mode)
@@ -327,6 +346,9 @@ struct WorkloadCommandTests {
       #expect(try await run(["registrar", "enrol", "--name", "n", "--key", stub.folder + "/ca.pem"]).status == 65)
       #expect(try await run(["registrar", "enrol", "--name", "n", "--key", stub.folder + "/nowhere"]).status == 66)
       #expect(stub.seen.count == count)
+      let listed = try await run(["registrar", "list"]).text
+      #expect(
+        listed.split(separator: "\n").last?.split(separator: " ") == ["reg_1", "active", "9", "abc"], "\(listed)")
       #expect(try await run(["registrar", "revoke", "reg_1"]).text == "reg_1 is revoked (leaf 10).\n")
       #expect(stub.seen.last?.path == "/v1/people/reg_1/revoke")
       #expect(try await run(["registrar", "revoke", "officer-1"]).status == 64)

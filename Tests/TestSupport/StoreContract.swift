@@ -117,6 +117,15 @@ private func principalContract(_ unit: inout some PrincipalStore) throws {
   refuses { try unit.update(principal("nobody", "z")) }
   let (nobody, noKey) = try (unit.principal(id: "nobody"), unit.principal(thumbprint: "none"))
   #expect(nobody == nil && noKey == nil)
+  func registrar(_ id: String, _ thumbprint: String) -> Principal {
+    Principal(
+      id: id, kind: .registrar, tenant: "t", owner: "", thumbprint: thumbprint, key: [3], status: .active,
+      enrolmentIndex: 4)
+  }
+  let registrars = [registrar("reg_0", "r0"), registrar("reg_1", "r1")]
+  for one in registrars.reversed() { try unit.insert(one) }
+  let (ofKind, others) = try (unit.principals(.registrar), unit.principals(.bank))
+  #expect(ofKind == registrars && others.isEmpty)
   let invitation = Invitation(digest: [UInt8](repeating: 3, count: 32), owner: "o", tenant: "t")
   try unit.insert(invitation)
   refuses { try unit.insert(invitation) }

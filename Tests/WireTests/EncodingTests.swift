@@ -55,6 +55,22 @@ struct EncodingTests {
     #expect(alphabet.filter { (try? Base64.URL.decode("AA\($0)")) != nil }.count == 16)
   }
 
+  /// A source that always gives the same byte.
+  private struct Constant: RandomSource {
+    let byte: UInt8
+    func bytes(_ count: Int) -> [UInt8] { [UInt8](repeating: byte, count: count) }
+  }
+
+  @Test("no identifier looks like an option of a command line")
+  func identifiers() {
+    for byte in UInt8.min...UInt8.max {
+      let id = Constant(byte: byte).identifier()
+      #expect(id.count == 16 && id.dropFirst().allSatisfy { $0 == byte })
+      #expect(!Base64.URL.encode(id).hasPrefix("-"))
+      #expect(id[0] == byte || Base64.URL.encode([byte, 0, 0]).hasPrefix("-"), "it is changed where it must be")
+    }
+  }
+
   @Test("hexadecimal is lower-case and whole", arguments: ["0", "0G", "AB", "0x", " 00", "é", "00 "])
   func hexRefused(text: String) { #expect(Hex.decode(text) == nil) }
 

@@ -177,6 +177,10 @@ extension ReplayStore {
     tables.thumbprints[thumbprint].flatMap { tables.principals[$0] }
   }
 
+  package func principals(_ kind: Principal.Kind) -> [Principal] {
+    tables.principals.values.filter { $0.kind == kind }.sorted { $0.id < $1.id }
+  }
+
   package mutating func insert(_ principal: Principal) throws {
     guard tables.thumbprints[principal.thumbprint] == nil, tables.principals[principal.id] == nil else {
       throw StorageError("the principal or its key exists already")
