@@ -163,7 +163,7 @@ let testing: [Target] = [
     path: "Tests/HSMFaultTests"),
   .testTarget(
     name: "FaultInjectionTests",
-    dependencies: ["TestSupport", "PKCS11", "HSMCustody", "SecretMemory", "CP11Kit", "CPKCS11Loop"],
+    dependencies: ["TestSupport", "PKCS11", "HSMCustody", "SecretMemory", "CP11Kit"],
     path: "Tests/FaultInjectionTests"),
   .target(
     name: "SoftwareAuthenticator", dependencies: ["Wire", "COSE", crypto, cryptoExtras, x509, asn1],

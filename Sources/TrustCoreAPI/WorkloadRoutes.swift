@@ -86,8 +86,10 @@ struct WorkloadRoutes<Store: UnitStore>: Sendable where Store.Unit: PaymentStore
     _ request: APIRequest, _ check: (APIRequest) async throws -> Void
   ) async throws -> APIResponse {
     let signed = try await authenticator.command(request)
-    // What was decided is not judged by what holds now.
-    if try await !gate.hasDecided(signed) { try await check(request) }
+    do { try await check(request) } catch {
+      // What was decided is not judged by what holds now.
+      guard try await gate.hasDecided(signed) else { throw error }
+    }
     let receipt = try await gate.submit(signed, to: WorkloadModule<Store.Unit>.audience)
     // It is done whatever comes of this; what was ordered of the HSM shows in the authorities' state.
     if request.path.hasPrefix("/v1/authorities/") { try? await workloads.tend() } else { try? await workloads.follow() }
