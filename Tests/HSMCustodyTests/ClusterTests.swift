@@ -31,14 +31,14 @@ struct ClusterTests {
     return try fixture.hsm.makeCluster(for: role, labels: ["\(role.rawValue)-\(name)-a", "\(role.rawValue)-\(name)-b"])
   }
 
-  private func closeAll(_ location: Location) throws {
-    try fixture.module.closeAllSessions(fixture.module.token(location.uri).slot)
+  private func closeAll(_ location: Location) async throws {
+    try await fixture.module.resetToken(fixture.module.token(location.uri).slot)
   }
 
   /// Has the token refuse the PIN at its next login.
-  private func changePIN(_ location: Location) throws {
+  private func changePIN(_ location: Location) async throws {
     let token = try fixture.module.token(location.uri)
-    try fixture.module.closeAllSessions(token.slot)
+    try await fixture.module.resetToken(token.slot)
     let session = try Session(fixture.module, slot: token.slot, writable: true)
     try session.login(
       .securityOfficer, pin: try SecretBytes(contentsOfFile: "\(fixture.hsm.directory)/pins/\(token.label)-so.pin"))
@@ -80,7 +80,7 @@ struct ClusterTests {
     let key = try await custodian.randomSecret(count: 32)
     let text = try await custodian.encrypt(key, iv: iv, context: context, under: kek)
     let tag = try await custodian.authenticate(record: [1])
-    try changePIN(locations[0])
+    try await changePIN(locations[0])
     #expect(try await custodian.authenticate(record: [1]) == tag)
     #expect(try await custodian.decrypt(text, iv: iv, context: context, under: kek).secret.count == 32)
     #expect(custodian.health().map(\.state) == [.latched, .ready])
@@ -99,7 +99,7 @@ struct ClusterTests {
     defer { custodian.close() }
     #expect(custodian.health().map(\.state) == [.ready, .latched])
     #expect(custodian.health()[1].reason.contains("CKR_KEY_CHANGED"))
-    try changePIN(own[0])
+    try await changePIN(own[0])
     #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .wrongPIN)
     #expect(custodian.health().map(\.isInUse) == [true, false])
   }

@@ -193,7 +193,7 @@ struct KEKTests {
     for round in 0..<5 {
       let text = try await custodian.encrypt(secret([9]), iv: iv, context: context, under: kek)
       if round % 2 == 0 {
-        try fixture.module.closeAllSessions(slot())
+        try await fixture.module.resetToken(slot())
       } else {
         try Session(fixture.module, slot: slot()).logout()
       }
@@ -214,7 +214,7 @@ struct KEKTests {
             guard text.count == 17 else { throw CustodyError(.failed, "\(task)") }
           }
         }
-        group.addTask { try fixture.module.closeAllSessions(slot()) }
+        group.addTask { try await fixture.module.resetToken(slot()) }
         try await group.waitForAll()
       }
       _ = try await custodian.encrypt(secret([1]), iv: iv, context: context, under: keks[0])
@@ -245,7 +245,7 @@ struct KEKTests {
     }
     try await custodian.forget(kek)
     #expect(try objects().count == 1)
-    try fixture.module.closeAllSessions(slot())
+    try await fixture.module.resetToken(slot())
     try await custodian.forget(other)
     #expect(try objects().isEmpty)
   }

@@ -29,12 +29,12 @@ struct RecoveryTests {
     defer { custodian.close() }
     let publicKey = try custodian.publicKey(.oauthA)
     for _ in 0..<5 {
-      try module.closeAllSessions(try slot())
+      try await module.resetToken(try slot())
       let signature = try await custodian.sign([1, 2], with: .oauthA)
       #expect(try verifies(signature, [1, 2], publicKey))
-      try module.closeAllSessions(try slot())
+      try await module.resetToken(try slot())
       #expect(try custodian.randomBytes(4).count == 4)
-      try module.closeAllSessions(try slot())
+      try await module.resetToken(try slot())
       #expect(try custodian.signBlocking([1], with: .x509IssuingA).count == 64)
     }
   }
@@ -65,7 +65,7 @@ struct RecoveryTests {
           }
         }
         // Once per round, as an operation is repeated once.
-        group.addTask { try module.closeAllSessions(slot) }
+        group.addTask { try await module.resetToken(slot) }
         try await group.waitForAll()
       }
       // Sessions that were closed last, when nothing was under way, must not count against the next round.
@@ -77,17 +77,17 @@ struct RecoveryTests {
     let custodian = try open()
     defer { custodian.close() }
     let pinFile = "\(fixture.hsm.directory)/pins/\(try slotLabel())"
-    func setPIN(_ pin: borrowing SecretBytes) throws {
-      try module.closeAllSessions(try slot())
+    func setPIN(_ pin: borrowing SecretBytes) async throws {
+      try await module.resetToken(try slot())
       let session = try Session(module, slot: try slot(), writable: true)
       try session.login(.securityOfficer, pin: try SecretBytes(contentsOfFile: pinFile + "-so.pin"))
       try session.initPIN(pin)
       try session.logout()
     }
-    try setPIN(try SecretBytes.random(count: 16).hexadecimal())
+    try await setPIN(try SecretBytes.random(count: 16).hexadecimal())
     #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .wrongPIN)
     // With the old PIN back a further attempt would succeed, so there was none.
-    try setPIN(try SecretBytes(contentsOfFile: pinFile + ".pin"))
+    try await setPIN(try SecretBytes(contentsOfFile: pinFile + ".pin"))
     #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .wrongPIN)
     #expect(await custodyCode { _ = try custodian.randomBytes(1) } == .wrongPIN)
     custodian.close()
@@ -111,7 +111,7 @@ struct RecoveryTests {
       _ = try session.generateKeyPair(
         .p256, publicKey: name, privateKey: name + [.flag(.private, true), .flag(.sign, true)])
     }
-    try module.closeAllSessions(try slot())
+    try await module.resetToken(try slot())
     #expect(await custodyCode { _ = try await custodian.sign([1], with: .oauthA) } == .keyChanged)
     #expect(await custodyCode { _ = try await custodian.sign([1], with: .x509IssuingA) } == .keyChanged)
     #expect(custodian.health().map(\.state) == [.latched])

@@ -126,9 +126,9 @@ struct ReplacementTests {
     let pinned = try custodian.identity(.x509IssuingA)
     var new = try await custodian.replace(.x509IssuingA)
     for _ in 0..<3 {
-      try fixture.module.closeAllSessions(try slot())
+      try await fixture.module.resetToken(try slot())
       #expect(try new.verifies(await custodian.sign([2], with: .x509IssuingA, expecting: new), of: [2]))
-      try fixture.module.closeAllSessions(try slot())
+      try await fixture.module.resetToken(try slot())
       new = try await custodian.replace(.x509IssuingA)
     }
     custodian.close()
@@ -141,7 +141,7 @@ struct ReplacementTests {
     let third = try open(expecting: [.x509IssuingA: .publicKey(new)])
     defer { third.close() }
     let last = try await third.replace(.x509IssuingA)
-    try fixture.module.closeAllSessions(try slot())
+    try await fixture.module.resetToken(try slot())
     #expect(try await third.sign([1], with: .x509IssuingA, expecting: last).count == 64)
   }
 

@@ -1,7 +1,7 @@
 import Glibc
 @_spi(Testing) public import HSMCustody
 public import KeyHierarchy
-public import PKCS11
+@_spi(Testing) public import PKCS11
 import Synchronization
 
 /// One SoftHSM per test process: SoftHSM reads its configuration once, and a second `C_Initialize` is refused, so every
@@ -41,19 +41,25 @@ public final class SoftHSMFixture: Sendable {
   /// Further tokens for these roles, with the roles' keys, for the caller alone.
   public func makeTokens(_ roles: TokenRole...) throws -> [TokenRole: PKCS11Custodian.TokenLocation] {
     var locations: [TokenRole: PKCS11Custodian.TokenLocation] = [:]
-    for role in roles { locations[role] = try makeToken(role) }
+    for role in roles {
+      let number = further.wrappingAdd(1, ordering: .relaxed).newValue
+      locations[role] = try hsm.makeToken(for: role, label: "\(role.rawValue)-\(number)")
+    }
     return locations
   }
+}
 
-  private func makeToken(_ role: TokenRole) throws -> PKCS11Custodian.TokenLocation {
-    for _ in 0..<20 {
-      let number = further.wrappingAdd(1, ordering: .relaxed).newValue
-      do { return try hsm.makeToken(for: role, label: "\(role.rawValue)-\(number)") } catch {
-        // It waits some seconds for all others to be out of the module; where the machine is slow they stay longer.
+extension Module {
+  /// Closes every session with a token, once nobody else is inside the module: in turns, as whoever waits for that holds
+  /// up all others, and on a slow machine one of them may stay for longer than the module's patience.
+  public func resetToken(_ slot: SlotID) async throws {
+    for _ in 0..<100 {
+      do { return try closeAllSessions(slot) } catch {
         guard error.message.contains("still inside the module") else { throw error }
       }
+      try await Task.sleep(for: .milliseconds(100))
     }
-    return try hsm.makeToken(for: role, label: "\(role.rawValue)-last")
+    try closeAllSessions(slot)
   }
 }
 
