@@ -215,10 +215,10 @@ public actor WorkloadService<Recorder: WorkloadRecorder> {
 
   /// Says to a process what it might be registered by: nothing but what it is itself.
   static func noIdentity(_ group: WorkloadGroup) -> WorkloadRefusal {
-    var (selectors, room) = ("", 1000)
-    for selector in group.attested.selectors.map(\.description) {
-      room -= selector.utf8.count + 2
-      guard room >= 0 else { continue }
+    var selectors = ""
+    // A long one is left out, not those behind it.
+    for selector in group.attested.selectors.map(\.description)
+    where selectors.utf8.count + selector.utf8.count <= 1000 {
       selectors += (selectors.isEmpty ? "" : ", ") + selector
     }
     return WorkloadRefusal(

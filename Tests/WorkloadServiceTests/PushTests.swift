@@ -21,6 +21,12 @@ import WorkloadIdentity
         refusal.message.hasSuffix("Its selectors: systemd:id:web.service, unix:gid:1, unix:uid:1"), "\(refusal.message)"
       )
     }
+    do {
+      _ = try await d.connect(uid: 2, unit: String(repeating: "x", count: 1000) + ".service").updates()
+      Issue.record("updates for nobody")
+    } catch let refusal as WorkloadRefusal {
+      #expect(refusal.message.hasSuffix("Its selectors: unix:gid:2, unix:uid:2"), "\(refusal.message)")
+    }
     let a = try await d.change(create: [D.entry("/a", "unix:uid:1")])[0]
     let updates = try await connection.updates()
     #expect(try await d.paths(updates.next()) == ["/a"])
